@@ -1,0 +1,58 @@
+"""omnicodec: any modality to tokens, to bytes, and back.
+
+    >>> from omnicodec.codecs import Image, compress, decompress, load
+    >>> codec = load("image/vq")
+    >>> tokens = codec.encode([Image.open("photo.jpg")])
+    >>> images = codec.decode(tokens)
+    >>> stream = compress(images[0], "image/vq")
+
+Networks are loaded by `load`, not before: importing this package is cheap.
+"""
+
+from __future__ import annotations
+
+from omnicodec.codecs.codec import Codec, CodecSpec, Decoder, Encoder, StreamingCodec
+from omnicodec.codecs.errors import (
+    CorruptStream,
+    FingerprintMismatch,
+    InvalidInput,
+    LimitExceeded,
+    OmnicodecError,
+    Unavailable,
+    UnknownCodec,
+)
+from omnicodec.codecs.media import MODALITIES, Audio, Image, Media, Series, Text, Video
+from omnicodec.codecs.registry import available, default_codec, describe, load
+from omnicodec.codecs.stream import compress, decompress
+from omnicodec.codecs.tokens import Tokens
+from omnicodec.codecs.vocabulary import Vocabulary
+
+__all__ = [
+    "MODALITIES",
+    "Audio",
+    "Codec",
+    "CodecSpec",
+    "CorruptStream",
+    "Decoder",
+    "Encoder",
+    "FingerprintMismatch",
+    "Image",
+    "InvalidInput",
+    "LimitExceeded",
+    "Media",
+    "OmnicodecError",
+    "Series",
+    "StreamingCodec",
+    "Text",
+    "Tokens",
+    "Unavailable",
+    "UnknownCodec",
+    "Video",
+    "Vocabulary",
+    "available",
+    "compress",
+    "decompress",
+    "default_codec",
+    "describe",
+    "load",
+]

@@ -1,0 +1,227 @@
+"""The Codec interface: media in, tokens out, and back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from omnicodec.codecs.errors import FingerprintMismatch, InvalidInput
+from omnicodec.codecs.media import Media
+from omnicodec.codecs.tokens import Tokens
+
+if TYPE_CHECKING:
+    from omnicodec.codecs.prior import Prior
+
+M = TypeVar("M", bound=Media)
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecSpec:
+    """Facts about a codec that a trainer needs before running it.
+
+    `codebook_sizes` has one entry per parallel codebook, `extent` names the integers of
+    `Tokens.extent` in the order in which streams store them, `covers` says what one
+    position covers (`{"height": 16, "width": 16}` pixels, `{"bytes": 1}`).
+    `fingerprint` is SHA-256 over configuration and weights, cut to 16 hex digits; `prior` is
+    that of the codec's prior, which streams carry as well.
+    """
+
+    name: str
+    version: int
+    modality: str
+    summary: str
+    fingerprint: str
+    codebook_sizes: tuple[int, ...]
+    covers: Mapping[str, float]
+    prior: str = ""
+    extent: tuple[str, ...] = ()
+    grid_rank: int = 1
+    lossless: bool = False
+    streaming: bool = False
+    qualities: tuple[int, ...] = ()
+    efforts: tuple[str, ...] = ()
+    weight_bytes: int = 0
+    citation: str = ""
+    licence: str = "Apache-2.0"
+    details: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to encode, for the codecs that leave a choice; None is the codec's default.
+
+    `quality` is one of `CodecSpec.qualities`, larger is better; `effort` one of
+    `CodecSpec.efforts`.
+    """
+
+    quality: int | None = None
+    effort: str | None = None
+
+
+class Codec(ABC, Generic[M]):
+    """Maps media of one modality to `Tokens` and back.
+
+    `encode` and `decode` take and give batches, and a batch may be split anywhere without
+    changing one token: implementations work item by item or in shapes that the batch does
+    not influence. An instance may be shared between threads.
+    """
+
+    spec: CodecSpec
+    prior: Prior
+    media_type: ClassVar[type[Media]]
+
+    @classmethod
+    @abstractmethod
+    def describe(cls) -> CodecSpec:
+        """Return the spec of the codec that would be loaded, without loading a network."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, device: str) -> Self:
+        """Return the codec, ready to run on a torch device or on "cpu"."""
+
+    @abstractmethod
+    def _encode(self, item: M, settings: Settings) -> Tokens:
+        """Return the tokens of one item; the settings are known to be this codec's."""
+
+    @abstractmethod
+    def _decode(self, tokens: Tokens, missing: Mask | None) -> M:
+        """Return the item of checked tokens; `missing` marks positions to fill in."""
+
+    @abstractmethod
+    def expected_grid(self, extent: Mapping[str, int], positions: int) -> tuple[int, ...]:
+        """Return the grid that an item of this extent has.
+
+        Raises `InvalidInput` for an extent that no item can have and `LimitExceeded` for
+        one that is too large. Nothing is allocated here: streams and requests are checked
+        with it before anything else. `positions` settles what the extent leaves open.
+        """
+
+    def encode(
+        self, items: Sequence[M], *, quality: int | None = None, effort: str | None = None
+    ) -> list[Tokens]:
+        """Return the tokens of each item.
+
+        Raises `InvalidInput` when an item is not of this codec's modality, or for a quality
+        or effort that the codec does not have.
+        """
+        spec = self.spec
+        for what, value, known in (
+            ("quality", quality, spec.qualities),
+            ("effort", effort, spec.efforts),
+        ):
+            if value is not None and value not in known:
+                choices = ", ".join(map(str, known)) or "none, it has one fixed setting"
+                raise InvalidInput(f"{spec.name} has no {what} {value}; known: {choices}")
+        settings = Settings(quality=quality, effort=effort)
+        for item in items:
+            if not isinstance(item, self.media_type):
+                raise InvalidInput(
+                    f"{self.spec.name} encodes {self.media_type.__name__}, "
+                    f"not {type(item).__name__}"
+                )
+        return [self._encode(item, settings) for item in items]
+
+    def decode(
+        self, tokens: Sequence[Tokens], *, missing: Sequence[Mask | None] | None = None
+    ) -> list[M]:
+        """Return the media of each item's tokens, at the original's own size.
+
+        `missing` may hold a boolean mask of shape `(N,)` per item: positions that were
+        lost, filled in as well as the codec can. Raises `FingerprintMismatch` for tokens of
+        another model, `InvalidInput` for ids out of range or of the wrong shape.
+        """
+        masks = list(missing) if missing is not None else [None] * len(tokens)
+        if len(masks) != len(tokens):
+            raise InvalidInput(f"{len(masks)} masks were given for {len(tokens)} items")
+        for item, mask in zip(tokens, masks, strict=True):
+            self.check(item)
+            if mask is not None and (mask.dtype != np.bool_ or mask.shape != (len(item),)):
+                raise InvalidInput(f"mask must be bool of shape ({len(item)},), not {mask.shape}")
+        return [self._decode(t, m) for t, m in zip(tokens, masks, strict=True)]
+
+    def check(self, tokens: Tokens) -> None:
+        """Raise the error that says why this codec cannot decode `tokens`, if any."""
+        spec = self.spec
+        if tokens.codec != spec.name:
+            raise InvalidInput(f"tokens of {tokens.codec} were given to {spec.name}")
+        if tokens.fingerprint != spec.fingerprint:
+            raise FingerprintMismatch(
+                f"tokens were made by {spec.name} {tokens.fingerprint}, "
+                f"this is {spec.name} {spec.fingerprint}"
+            )
+        books = len(spec.codebook_sizes)
+        if tokens.ids.shape[0] != books:
+            raise InvalidInput(f"{spec.name} has {books} codebooks, not {tokens.ids.shape[0]}")
+        self.check_layout(tokens.grid, tokens.extent)
+        if len(tokens):
+            for book, size in enumerate(spec.codebook_sizes):
+                row = tokens.ids[book]
+                wrong = np.flatnonzero((row < 0) | (row >= size))
+                if wrong.size:
+                    raise InvalidInput(
+                        f"token {int(row[wrong[0]])} at position {int(wrong[0])} is not in "
+                        f"0..{size - 1} (codebook {book} of {spec.name})"
+                    )
+
+    def check_layout(self, grid: Sequence[int], extent: Mapping[str, int]) -> None:
+        """Raise `InvalidInput` unless grid and extent are those of one item."""
+        spec = self.spec
+        if len(grid) != spec.grid_rank:
+            raise InvalidInput(f"{spec.name} has grids of rank {spec.grid_rank}, not {len(grid)}")
+        if set(extent) != set(spec.extent):
+            raise InvalidInput(f"{spec.name} needs the extent {spec.extent}, not {tuple(extent)}")
+        positions = 1
+        for n in grid:
+            positions *= int(n)
+        expected = self.expected_grid(extent, positions)
+        if tuple(grid) != expected:
+            raise InvalidInput(
+                f"grid {tuple(grid)} does not fit the extent {dict(extent)}: expected {expected}"
+            )
+
+
+class Encoder(ABC, Generic[M]):
+    """The running state of one stream that is being encoded."""
+
+    @abstractmethod
+    def push(self, piece: M) -> Tokens:
+        """Take the next piece and return the tokens that became final."""
+
+    @abstractmethod
+    def finish(self) -> Tokens:
+        """Return the tokens that were still held back; the encoder is spent."""
+
+
+class Decoder(ABC, Generic[M]):
+    """The running state of one stream that is being decoded."""
+
+    @abstractmethod
+    def push(self, tokens: Tokens) -> M:
+        """Take the next tokens and return the media that became final."""
+
+    @abstractmethod
+    def finish(self) -> M:
+        """Return the media that were still held back; the decoder is spent."""
+
+
+class StreamingCodec(Codec[M]):
+    """A codec that also works piece by piece.
+
+    Whatever the pieces, the concatenated results equal the offline result exactly.
+    """
+
+    @abstractmethod
+    def open_encoder(self) -> Encoder[M]:
+        """Return the encoder of a new stream."""
+
+    @abstractmethod
+    def open_decoder(self) -> Decoder[M]:
+        """Return the decoder of a new stream."""

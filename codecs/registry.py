@@ -1,0 +1,114 @@
+"""Which codecs there are: one file `codecs/<modality>/<kind>.py` each, found by name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import threading
+from collections.abc import Callable
+from functools import cache
+from typing import Any, TypeVar
+
+from omnicodec.codecs.codec import Codec, CodecSpec
+from omnicodec.codecs.errors import InvalidInput, Unavailable, UnknownCodec
+from omnicodec.codecs.media import MODALITIES
+
+AnyCodec = Codec[Any]
+C = TypeVar("C", bound=type[AnyCodec])
+
+_classes: dict[str, type[AnyCodec]] = {}
+_loaded: dict[tuple[str, str], AnyCodec] = {}
+_loading = threading.Lock()
+
+DEFAULTS = {"image": "image/vq", "text": "text/bytes"}
+"""The codec of each modality that is used when none is named."""
+
+
+def register(name: str) -> Callable[[C], C]:
+    """Return a decorator that makes a codec class known as `modality/kind`."""
+
+    def add(cls: C) -> C:
+        _classes[name] = cls
+        return cls
+
+    return add
+
+
+@cache
+def available() -> tuple[str, ...]:
+    """Return the names of all codecs, sorted; nothing heavy is imported."""
+    names = []
+    for modality in MODALITIES:
+        try:
+            package = importlib.import_module(f"omnicodec.codecs.{modality}")
+        except ModuleNotFoundError:
+            continue  # no codec of this modality yet
+        names += [
+            f"{modality}/{module.name}"
+            for module in pkgutil.iter_modules(package.__path__)
+            if not module.name.startswith("_")
+        ]
+    return tuple(sorted(names))
+
+
+def describe(name: str) -> CodecSpec:
+    """Return the spec of the codec `name[@version]` without loading its network.
+
+    Raises `UnknownCodec` when there is no such codec or version.
+    """
+    return _find(name)[1]
+
+
+def load(name: str, *, device: str = "auto") -> AnyCodec:
+    """Return the codec `name[@version]`, the same instance for the same name and device.
+
+    `device` is "auto" (a GPU where there is one), "cpu", or a torch device such as
+    "cuda:1". Raises `UnknownCodec`, `InvalidInput` or `Unavailable`.
+    """
+    cls, spec = _find(name)
+    device = _resolve_device(device) if spec.weight_bytes else "cpu"
+    with _loading:
+        key = (spec.name, device)
+        if key not in _loaded:
+            _loaded[key] = cls.open(device)
+        return _loaded[key]
+
+
+def default_codec(modality: str) -> str:
+    """Return the name of the codec for a modality when none is named."""
+    try:
+        return DEFAULTS[modality]
+    except KeyError:
+        raise UnknownCodec(f"there is no codec for {modality} in this version") from None
+
+
+def _find(name: str) -> tuple[type[AnyCodec], CodecSpec]:
+    base, _, version = name.partition("@")
+    if base not in available():
+        raise UnknownCodec(f"unknown codec {base!r}; known: {', '.join(available())}")
+    if base not in _classes:
+        importlib.import_module(f"omnicodec.codecs.{base.replace('/', '.')}")
+    cls = _classes[base]
+    spec = _spec(cls)
+    if version and version != str(spec.version):
+        raise UnknownCodec(f"{base} is here in version {spec.version}, not {version!r}")
+    return cls, spec
+
+
+@cache
+def _spec(cls: type[AnyCodec]) -> CodecSpec:
+    return cls.describe()
+
+
+def _resolve_device(device: str) -> str:
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as e:
+        raise InvalidInput(f"unknown device {device!r}") from e
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise Unavailable(f"device {device!r} is not there")
+    return device

@@ -1,0 +1,62 @@
+"""The checks that every codec inherits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from omnicodec.codecs import FingerprintMismatch, Image, InvalidInput, Text, Tokens, load
+
+CODEC = load("text/bytes")
+(TOKENS,) = CODEC.encode([Text(b"hello")])
+
+
+def changed(**fields: object) -> Tokens:
+    own = {name: getattr(TOKENS, name) for name in Tokens.__dataclass_fields__}
+    return Tokens(**{**own, **fields})
+
+
+def test_batches_split_and_merge_freely() -> None:
+    items = [Text(bytes([i]) * i) for i in range(5)]
+    whole = CODEC.encode(items)
+    assert whole == CODEC.encode(items[:2]) + CODEC.encode(items[2:])
+    assert CODEC.decode(whole) == items
+    assert CODEC.encode([]) == []
+    assert CODEC.decode([]) == []
+
+
+def test_other_media_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="encodes Text, not Image"):
+        CODEC.encode([Image(np.zeros((1, 1, 3), np.uint8))])
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"codec": "image/vq"}, InvalidInput, "tokens of image/vq were given to text/bytes"),
+        ({"fingerprint": "0" * 16}, FingerprintMismatch, "made by text/bytes 0000"),
+        ({"ids": np.zeros((2, 5), np.int32)}, InvalidInput, "1 codebooks, not 2"),
+        ({"ids": np.array([[1, 2, 256, 3, 999]])}, InvalidInput, "token 256 at position 2"),
+        ({"grid": (1, 5)}, InvalidInput, "rank 1, not 2"),
+        ({"extent": {"height": 1}}, InvalidInput, "extent"),
+    ],
+)
+def test_tokens_that_do_not_fit_are_refused(fields, error, message) -> None:
+    with pytest.raises(error, match=message):
+        CODEC.decode([changed(**fields)])
+
+
+def test_masks_are_checked() -> None:
+    for mask in (np.zeros(4, np.bool_), np.zeros((1, 5), np.bool_), np.zeros(5, np.int32)):
+        with pytest.raises(InvalidInput, match="mask"):
+            CODEC.decode([TOKENS], missing=[mask])
+    with pytest.raises(InvalidInput, match="2 masks"):
+        CODEC.decode([TOKENS], missing=[None, None])
+    mask = np.array([False, True, False, False, True])
+    assert CODEC.decode([TOKENS], missing=[mask]) == [Text(b"hll")]
+
+
+def test_settings_that_a_codec_does_not_have_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="no quality 50; known: none"):
+        CODEC.encode([Text(b"")], quality=50)
+    with pytest.raises(InvalidInput, match="no effort best"):
+        CODEC.encode([Text(b"")], effort="best")
