@@ -1,0 +1,1 @@
+"""Codecs for text, one file each."""

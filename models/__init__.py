@@ -1,0 +1,1 @@
+"""Networks, quantizers and their trained weights; `omnicodec.codecs` puts them to use."""
