@@ -1,0 +1,1 @@
+"""Codecs for images, one file each."""
