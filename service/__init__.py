@@ -1,0 +1,27 @@
+"""The front doors: command line, gRPC server and client, evaluation, training.
+
+`Client` is imported when it is first used, so that nothing here needs grpc to be installed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omnicodec.service.client import Client
+
+__all__ = ["Client"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Client":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        from omnicodec.service.client import Client
+    except ModuleNotFoundError as e:
+        if not (e.name or "").startswith(("grpc", "google.rpc")):
+            raise
+        from omnicodec.codecs import Unavailable
+
+        raise Unavailable('the client needs: pip install "omnicodec[serve]"') from e
+    return Client
