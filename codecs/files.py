@@ -48,7 +48,7 @@ def atomic_write(path: str | os.PathLike[str], data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        temporary.replace(target)
     except OSError as e:
         raise InvalidInput(f"cannot write {os.fspath(path)!r}: {e.strerror or e}") from e
     finally:
