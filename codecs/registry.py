@@ -66,7 +66,7 @@ def load(name: str, *, device: str = "auto") -> AnyCodec:
     "cuda:1". Raises `UnknownCodec`, `InvalidInput` or `Unavailable`.
     """
     cls, spec = _find(name)
-    device = _resolve_device(device) if spec.weight_bytes else "cpu"
+    device = resolve_device(device) if spec.weight_bytes else "cpu"
     with _loading:
         key = (spec.name, device)
         if key not in _loaded:
@@ -100,15 +100,21 @@ def _spec(cls: type[AnyCodec]) -> CodecSpec:
     return cls.describe()
 
 
-def _resolve_device(device: str) -> str:
+def resolve_device(device: str) -> str:
+    """Return the torch device that `load` takes for `device`.
+
+    Raises `InvalidInput` for an unknown one and `Unavailable` for one that is not there.
+    """
     import torch
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        kind = torch.device(device).type
+        torch.device(device)
     except RuntimeError as e:
         raise InvalidInput(f"unknown device {device!r}") from e
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise Unavailable(f"device {device!r} is not there")
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as e:  # which of them depends on the device
+        raise Unavailable(f"device {device!r} is not there") from e
     return device

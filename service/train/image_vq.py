@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from omnicodec.codecs import InvalidInput
 from omnicodec.codecs.prior import StaticPrior
+from omnicodec.codecs.registry import resolve_device
 from omnicodec.models.image.vq import ImageVQ, ImageVQConfig
 from omnicodec.service.train.pictures import Picture, crops, read_pictures
 from omnicodec.service.train.run import Run, optimizer_tensors, restore_optimizer
@@ -74,10 +75,7 @@ class _Training:
 
     def __init__(self, recipe: ImageVQRecipe, data: Path, run: Run) -> None:
         self.recipe, self.run = recipe, run
-        name = run.options.device
-        if name == "auto":
-            name = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(name)
+        self.device = torch.device(resolve_device(run.options.device))
         torch.manual_seed(run.options.seed)
         self.pictures = read_pictures(data, GROUP_WEIGHTS, recipe.crop)
         run.report(f"{len(self.pictures)} pictures, device {self.device}")

@@ -1,0 +1,162 @@
+"""The methods of CodecService, as work for jobs; nothing here knows of gRPC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from omnicodec.codecs import (
+    MODALITIES,
+    Codec,
+    LimitExceeded,
+    Media,
+    Tokens,
+    available,
+    describe,
+    load,
+)
+from omnicodec.codecs.stream import StreamContents, inspect, read_tokens, write_tokens
+from omnicodec.service import convert
+from omnicodec.service.server.jobs import BatchTooLarge, Job, Stage, Workers
+from omnicodec.service.server.options import ServerOptions
+from omnicodec.v1 import codec_service_pb2 as pb
+from omnicodec.v1 import media_pb2
+
+R = TypeVar("R", pb.EncodeRequest, pb.CompressRequest)
+
+
+class Engine:
+    """Does the work of each method in the threads of `workers`."""
+
+    def __init__(self, options: ServerOptions, workers: Workers) -> None:
+        self._options = options
+        self._workers = workers
+
+    def load(self, name: str) -> Codec[Any]:
+        """Return a codec on the server's device; takes seconds the first time."""
+        return load(name, device=self._options.device)
+
+    async def list_codecs(self, request: pb.ListCodecsRequest, job: Job) -> pb.ListCodecsResponse:
+        def work() -> pb.ListCodecsResponse:
+            codecs = [convert.spec_to_proto(describe(name)) for name in available()]
+            return pb.ListCodecsResponse(codecs=codecs)
+
+        return await job.run(self._workers.cpu, work)
+
+    async def get_codec(self, request: pb.GetCodecRequest, job: Job) -> pb.Codec:
+        def work() -> pb.Codec:
+            return convert.spec_to_proto(describe(request.name))
+
+        return await job.run(self._workers.cpu, work)
+
+    async def encode(self, request: pb.EncodeRequest, job: Job) -> pb.EncodeResponse:
+        _, open_media, encode = await self._encoder(request, job)
+
+        def to_proto(tokens: Tokens) -> media_pb2.Tokens:
+            return convert.tokens_to_proto(tokens)
+
+        stages = [open_media, encode, Stage(self._workers.cpu, to_proto)]
+        return pb.EncodeResponse(tokens=await self._run(job, request.items, stages))
+
+    async def compress(self, request: pb.CompressRequest, job: Job) -> pb.CompressResponse:
+        codec, open_media, encode = await self._encoder(request, job)
+        quality = request.quality if request.HasField("quality") else None
+
+        def to_stream(tokens: Tokens) -> bytes:
+            return write_tokens(tokens, codec, quality=quality)
+
+        stages = [open_media, encode, Stage(self._workers.cpu, to_stream)]
+        return pb.CompressResponse(streams=await self._run(job, request.items, stages))
+
+    async def decode(self, request: pb.DecodeRequest, job: Job) -> pb.DecodeResponse:
+        self._check_count(len(request.tokens))
+        suffix = request.format if request.HasField("format") else None
+
+        def decode(message: media_pb2.Tokens) -> Media:
+            tokens = convert.tokens_from_proto(message)
+            codec = self.load(tokens.codec)
+            self._check_answer(codec, len(tokens), suffix)
+            media: Media = codec.decode([tokens])[0]
+            return media
+
+        stages = [Stage(self._workers.compute, decode), self._to_media(suffix)]
+        return pb.DecodeResponse(items=await self._run(job, request.tokens, stages))
+
+    async def decompress(self, request: pb.DecompressRequest, job: Job) -> pb.DecompressResponse:
+        self._check_count(len(request.streams))
+        suffix = request.format if request.HasField("format") else None
+
+        def read(stream: bytes) -> StreamContents:
+            header = inspect(stream)
+            codec = self.load(header.codec)
+            self._check_answer(codec, math.prod(header.grid), suffix)
+            return read_tokens(stream, partial=request.partial, device=self._options.device)
+
+        def decode(contents: StreamContents) -> Media:
+            codec = self.load(contents.tokens.codec)
+            media: Media = codec.decode([contents.tokens], missing=[contents.missing])[0]
+            return media
+
+        stages = [
+            Stage(self._workers.cpu, read),
+            Stage(self._workers.compute, decode),
+            self._to_media(suffix),
+        ]
+        return pb.DecompressResponse(items=await self._run(job, request.streams, stages))
+
+    async def _encoder(self, request: R, job: Job) -> tuple[Codec[Any], Stage, Stage]:
+        """Return the codec of a request, and the stages that open and encode its media."""
+        self._check_count(len(request.items))
+        quality = request.quality if request.HasField("quality") else None
+        effort = request.effort if request.HasField("effort") else None
+
+        def prepare() -> Codec[Any]:
+            codec = self.load(request.codec)
+            codec.encode([], quality=quality, effort=effort)  # says no before files are opened
+            return codec
+
+        codec = await job.run(self._workers.compute, prepare)
+        media_type = MODALITIES[codec.spec.modality]
+
+        def open_media(message: media_pb2.Media) -> Media:
+            return convert.media_from_proto(message, media_type)
+
+        def encode(media: Media) -> Tokens:
+            (tokens,) = codec.encode([media], quality=quality, effort=effort)
+            return tokens
+
+        workers = self._workers
+        return codec, Stage(workers.cpu, open_media), Stage(workers.compute, encode)
+
+    def _to_media(self, suffix: str | None) -> Stage:
+        def to_proto(media: Media) -> media_pb2.Media:
+            return convert.media_to_proto(media, suffix)
+
+        return Stage(self._workers.cpu, to_proto)
+
+    async def _run(self, job: Job, items: Sequence[Any], stages: list[Stage]) -> list[Any]:
+        def size(result: bytes | Message) -> int:
+            return len(result) if isinstance(result, bytes) else result.ByteSize()
+
+        most = self._options.max_message_bytes
+        return await job.run_all(items, stages, size=size, most_bytes=most)
+
+    def _check_count(self, count: int) -> None:
+        most = self._options.max_items
+        if count > most:
+            raise BatchTooLarge(f"{count} items are over the limit of {most} a request", most)
+
+    def _check_answer(self, codec: Codec[Any], positions: int, suffix: str | None) -> None:
+        """Refuse tokens whose media no message can hold, before anything is made of them.
+
+        A position covers a byte of media at least, and raw media have a byte at least for
+        each pixel or sample: a few bytes of stream may stand for gigabytes of text, and a
+        picture that is too large would keep the network busy for minutes.
+        """
+        units = math.prod(codec.spec.covers.values()) if suffix is None else 1
+        most = self._options.max_message_bytes
+        if positions * units > most:
+            raise LimitExceeded(f"the decoded item is over the limit of {most:,} bytes a message")

@@ -1,0 +1,98 @@
+"""A server on loopback, a client, and a codec that waits until it is told to go on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from omnicodec.codecs import CodecSpec, Text, Tokens, registry
+from omnicodec.codecs.codec import Settings
+from omnicodec.codecs.text.bytes import ByteCodec
+from omnicodec.service import Client
+from omnicodec.service.server import RunningServer, running_server
+from omnicodec.v1.codec_service_pb2_grpc import CodecServiceStub
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[RunningServer]:
+    with running_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(server: RunningServer) -> Iterator[Client]:
+    with Client(server.address) as connected:
+        yield connected
+
+
+@pytest.fixture
+def stub(server: RunningServer) -> Iterator[CodecServiceStub]:
+    unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    with grpc.insecure_channel(server.address, options=unlimited) as channel:
+        yield CodecServiceStub(channel)
+
+
+@pytest.fixture
+def health() -> Iterator[Callable[..., str]]:
+    """Return the health of a service at an address, by name: "SERVING"."""
+    channels: list[grpc.Channel] = []
+
+    def check(address: str, service: str = "", wait: bool = False) -> str:
+        channels.append(grpc.insecure_channel(address))
+        stub = health_pb2_grpc.HealthStub(channels[-1])
+        request = health_pb2.HealthCheckRequest(service=service)
+        status = stub.Check(request, timeout=10, wait_for_ready=wait).status
+        return health_pb2.HealthCheckResponse.ServingStatus.Name(status)
+
+    yield check
+    for channel in channels:
+        channel.close()
+
+
+@dataclass
+class Gate:
+    """Holds `text/gated` at each item until it is open; `begun` are the items it reached."""
+
+    opened: threading.Event = field(default_factory=threading.Event)
+    begun: list[bytes] = field(default_factory=list)
+    error: Exception | None = None
+    seconds: float = 0.0
+
+    def wait_begun(self, count: int) -> None:
+        ends = time.monotonic() + 20
+        while len(self.begun) < count:
+            assert time.monotonic() < ends, f"only {self.begun} of {count} items were begun"
+            time.sleep(0.005)
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    """Register the codec `text/gated`, like `text/bytes` but for its gate, for one test."""
+    gate = Gate()
+    names = registry.available()
+
+    class GatedCodec(ByteCodec):
+        @classmethod
+        def describe(cls) -> CodecSpec:
+            return replace(ByteCodec.describe(), name="text/gated")
+
+        def _encode(self, item: Text, settings: Settings) -> Tokens:
+            gate.begun.append(item.data)
+            time.sleep(gate.seconds)
+            assert gate.opened.wait(30)
+            if gate.error is not None:
+                raise gate.error
+            return super()._encode(item, settings)
+
+    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+    monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
+    monkeypatch.setattr(registry, "available", lambda: (*names, "text/gated"))
+    registry.register("text/gated")(GatedCodec)
+    yield gate
+    gate.opened.set()
