@@ -22,6 +22,12 @@ from omnicodec.codecs.files import atomic_write, read_all
 _FORMAT: Final = "omnicodec.tokens.v1"
 _MAX_ARCHIVE_BYTES: Final = 1 << 32
 
+# What zipfile, numpy and json raise on files that are not theirs.
+_NOT_AN_ARCHIVE: Final = (
+    ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, NotImplementedError,
+    RuntimeError, zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
+
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
@@ -67,7 +73,8 @@ class Tokens:
         if not isinstance(other, Tokens):
             return NotImplemented
         return (
-            (self.codec, self.fingerprint, self.grid) == (other.codec, other.fingerprint, other.grid)
+            (self.codec, self.fingerprint, self.grid)
+            == (other.codec, other.fingerprint, other.grid)
             and dict(self.extent) == dict(other.extent)
             and np.array_equal(self.ids, other.ids)
         )
@@ -109,9 +116,11 @@ class Tokens:
             if meta.get("format") != _FORMAT:
                 raise InvalidInput("not a token archive of this version of omnicodec")
             return cls(
-                str(meta["codec"]), str(meta["fingerprint"]), ids, tuple(meta["grid"]), meta["extent"]
+                str(meta["codec"]),
+                str(meta["fingerprint"]),
+                ids,
+                tuple(meta["grid"]),
+                meta["extent"],
             )
-        # What zipfile and numpy raise on files that are not theirs.
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError,
-                NotImplementedError, RuntimeError, zlib.error, zipfile.BadZipFile) as e:  # fmt: skip
+        except _NOT_AN_ARCHIVE as e:
             raise InvalidInput(f"not a token archive (.npz written by omnicodec): {e}") from e

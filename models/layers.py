@@ -20,7 +20,9 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        normed = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6)
+        normed = F.layer_norm(
+            x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, 1e-6
+        )
         return normed.permute(0, 3, 1, 2)
 
 
@@ -54,4 +56,3 @@ class ConvNeXtBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         hidden = F.gelu(self.expand(self.norm(self.depthwise(x))))
         return x + self.project(hidden)
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ def tiles(length: int, core: int, margin: int) -> Iterator[Tile]:
         return
     count = -(-length // core)
     edges = [length * i // count for i in range(count + 1)]
-    for keep_start, keep_stop in zip(edges, edges[1:], strict=False):
+    for keep_start, keep_stop in pairwise(edges):
         yield Tile(
             max(0, keep_start - margin), min(length, keep_stop + margin), keep_start, keep_stop
         )

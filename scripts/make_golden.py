@@ -14,6 +14,7 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+
 from omnicodec.codecs import Image, Text, load
 from omnicodec.codecs.stream import write_tokens
 
@@ -38,7 +39,9 @@ def text() -> Text:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("codecs", nargs="+", help="names of codecs, such as image/vq")
     OUT.mkdir(exist_ok=True)
     for name in parser.parse_args().codecs:

@@ -181,5 +181,8 @@ def _inside(rows: Tile, columns: Tile, scale: int = 1) -> tuple[slice, slice]:
     """Return where the kept part of a tile lies in the tile."""
     return (
         slice((rows.keep_start - rows.start) * scale, (rows.keep_stop - rows.start) * scale),
-        slice((columns.keep_start - columns.start) * scale, (columns.keep_stop - columns.start) * scale),
+        slice(
+            (columns.keep_start - columns.start) * scale,
+            (columns.keep_stop - columns.start) * scale,
+        ),
     )

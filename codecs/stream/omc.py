@@ -179,9 +179,7 @@ def _check_models(header: StreamHeader, codec: AnyCodec) -> None:
             )
 
 
-def _check_layout(
-    header: StreamHeader, codec: AnyCodec, grid: tuple[int, ...]
-) -> dict[str, int]:
+def _check_layout(header: StreamHeader, codec: AnyCodec, grid: tuple[int, ...]) -> dict[str, int]:
     """Return the extent; nothing is allocated for a header that contradicts itself."""
     spec = codec.spec
     if len(header.extent) != len(spec.extent) or math.prod(grid) > MAX_POSITIONS:

@@ -45,9 +45,7 @@ class VocabularyEntry:
         """Return the extent of an item that fills its grid; None if the grid does not tell."""
         if self.grid_rank != len(self.extent) or not all(n in self.covers for n in self.extent):
             return None
-        return {
-            name: n * int(self.covers[name]) for name, n in zip(self.extent, grid, strict=True)
-        }
+        return {name: n * int(self.covers[name]) for name, n in zip(self.extent, grid, strict=True)}
 
 
 @dataclass(frozen=True)

@@ -79,18 +79,25 @@ class _Training:
         torch.manual_seed(run.options.seed)
         self.pictures = read_pictures(data, GROUP_WEIGHTS, recipe.crop)
         run.report(f"{len(self.pictures)} pictures, device {self.device}")
-        self.network = ImageVQ(recipe.network).to(self.device, memory_format=torch.channels_last)
-        self.average = ImageVQ(recipe.network).to(self.device, memory_format=torch.channels_last)
+        self.network = self._build()
+        self.average = self._build()
         self.average.load_state_dict(self.network.state_dict())
         self.average.requires_grad_(False)
         self.optimizers = self._optimizers()
         self.config = {**asdict(recipe), "network": recipe.network.to_dict()}
         self._resume()
 
+    def _build(self) -> ImageVQ:
+        network = ImageVQ(self.recipe.network).to(self.device)
+        return network.to(memory_format=torch.channels_last)
+
     def _optimizers(self) -> list[torch.optim.Optimizer]:
-        # Matrices inside the blocks are Muon's; embedding, codes and pixels are not.
-        hidden = [p for n, p in self.network.named_parameters() if p.ndim == 2 and ".code" not in n
-                  and ("expand" in n or "project" in n)]  # fmt: skip
+        # The matrices of the blocks are Muon's; embedding, codes and pixels are not.
+        hidden = [
+            parameter
+            for name, parameter in self.network.named_parameters()
+            if name.endswith(("expand.weight", "project.weight"))
+        ]
         chosen = {id(p) for p in hidden}
         others = [p for p in self.network.parameters() if id(p) not in chosen]
         recipe = self.recipe
@@ -146,7 +153,9 @@ class _Training:
         recipe, seed = self.recipe, self.run.options.seed
         while True:
             # Seeded by step: a resumed run sees what an undisturbed one would have seen.
-            one = crops(self.pictures, recipe.crop, recipe.batch, hash((seed, self.run.step)), recipe.zoom)
+            one = crops(
+                self.pictures, recipe.crop, recipe.batch, hash((seed, self.run.step)), recipe.zoom
+            )
             yield next(one).to(self.device, memory_format=torch.channels_last)
 
     @torch.no_grad()

@@ -44,7 +44,9 @@ def read_pictures(source: Path, weights: Mapping[str, float], smallest: int) -> 
     return pictures
 
 
-def crops(pictures: list[Picture], size: int, batch: int, seed: int, zoom: float) -> Iterator[Tensor]:
+def crops(
+    pictures: list[Picture], size: int, batch: int, seed: int, zoom: float
+) -> Iterator[Tensor]:
     """Yield batches of random crops for ever: float `(batch, 3, size, size)` in -1 to 1.
 
     Half of them are mirrored; half are cut larger or smaller by up to the factor `zoom`
@@ -72,4 +74,3 @@ def _crop(pixels: Tensor, size: int, zoom: float, rng: random.Random) -> Tensor:
     if rng.random() < 0.5:
         crop = crop.flip(2)
     return crop / 127.5 - 1
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from omnicodec.models.quantizers import FSQ
 
 LEVELS = st.lists(st.integers(2, 9), min_size=1, max_size=5)

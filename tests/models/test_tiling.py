@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omnicodec.models.tiling import tiles
 
 
@@ -11,7 +14,7 @@ from omnicodec.models.tiling import tiles
 def test_kept_stretches_cover_everything_once(length: int, core: int, margin: int) -> None:
     cut = list(tiles(length, core, margin))
     assert [cut[0].keep_start, cut[-1].keep_stop] == [0, length]
-    for a, b in zip(cut, cut[1:], strict=False):
+    for a, b in pairwise(cut):
         assert a.keep_stop == b.keep_start
     for tile in cut:
         assert 0 <= tile.start <= tile.keep_start < tile.keep_stop <= tile.stop <= length

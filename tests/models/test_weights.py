@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from omnicodec.codecs import available
 from omnicodec.models import weights
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from omnicodec.codecs import (
     Image,
     InvalidInput,
@@ -133,7 +134,7 @@ def test_mutated_streams_of_pictures() -> None:
     from omnicodec.codecs.stream import frames
 
     stream = compress(photo(32, 48), "image/vq")
-    header, at = frames.read_header(stream)
+    header, _ = frames.read_header(stream)
     rng = np.random.default_rng(0)
     decoded = 0
     for _ in range(300):

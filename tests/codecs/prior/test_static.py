@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from omnicodec.codecs import CorruptStream, InvalidInput
 from omnicodec.codecs.prior import Span, StaticPrior
 from omnicodec.codecs.prior.static import TOTAL, quantize_counts

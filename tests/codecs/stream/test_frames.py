@@ -6,6 +6,7 @@ import google_crc32c
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from omnicodec.codecs import CorruptStream, FingerprintMismatch
 from omnicodec.codecs.stream import frames
 from omnicodec.codecs.stream.frames import Chunk

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omnicodec.codecs import Text, compress, decompress, load
 from omnicodec.codecs.stream import write_tokens
 

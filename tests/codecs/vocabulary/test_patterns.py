@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from omnicodec.codecs import InvalidInput
 from omnicodec.codecs.vocabulary.patterns import PATTERNS, lay_out, patch, take_up, unpatch
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from omnicodec.codecs import (
     CodecSpec,
     FingerprintMismatch,
@@ -190,7 +191,9 @@ def test_what_the_vocabulary_does_not_hold_is_refused() -> None:
     ours = Vocabulary.build([IMAGE])
     with pytest.raises(UnknownCodec):
         ours.pack([make(AUDIO, (1,), {"samples": 1, "rate": 1})])
-    other = Tokens(IMAGE.name, "f" * 16, np.zeros((1, 1), np.int32), (1, 1), {"height": 1, "width": 1})
+    other = Tokens(
+        IMAGE.name, "f" * 16, np.zeros((1, 1), np.int32), (1, 1), {"height": 1, "width": 1}
+    )
     with pytest.raises(FingerprintMismatch):
         ours.pack([other])
     high = Tokens(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from omnicodec.models.image.vq import ImageVQ, ImageVQConfig, build
 
 SMALL = ImageVQConfig(
