@@ -1,0 +1,1 @@
+"""The commands of `omnicodec`, one module for those that belong together."""

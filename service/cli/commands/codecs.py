@@ -1,0 +1,96 @@
+"""`omnicodec codecs`: what there is to choose from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from omnicodec.service.cli.command import Command
+from omnicodec.service.cli.console import print_json
+from omnicodec.service.cli.options import Json
+
+if TYPE_CHECKING:
+    from omnicodec.codecs import CodecSpec
+
+EPILOG = """\
+\b
+Examples:
+  omnicodec codecs
+  omnicodec codecs --json
+"""
+
+_HEAD = ("NAME", "MODALITY", "TOKEN COVERS", "CODEBOOKS", "BITS", "LOSSLESS", "WEIGHTS", "LICENCE")
+
+
+def list_codecs(as_json: Json = False) -> None:
+    """List the codecs: what a token covers, sizes, licences."""
+    from omnicodec.codecs import available, describe
+
+    specs = [describe(name) for name in available()]
+    if as_json:
+        print_json({"codecs": [_facts(spec) for spec in specs]})
+        return
+    rows = [_HEAD, *map(_row, specs)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        typer.echo("  ".join(cells).rstrip())
+
+
+def bits_per_position(spec: CodecSpec) -> float:
+    """Return the bits that one position's ids take without a prior."""
+    return sum(math.log2(size) for size in spec.codebook_sizes)
+
+
+def _row(spec: CodecSpec) -> tuple[str, ...]:
+    return (
+        spec.name,
+        spec.modality,
+        _covers(spec.covers),
+        " ".join(map(str, spec.codebook_sizes)),
+        f"{bits_per_position(spec):g}",
+        "yes" if spec.lossless else "no",
+        f"{spec.weight_bytes / 1e6:.1f} MB" if spec.weight_bytes else "none",
+        spec.licence,
+    )
+
+
+def _covers(covers: Mapping[str, float]) -> str:
+    """Return what a position covers in words, such as "16x16 pixels" or "1 byte"."""
+    rest = dict(covers)
+    words = []
+    if {"height", "width"} <= rest.keys():
+        words.append(f"{rest.pop('width'):g}x{rest.pop('height'):g} pixels")
+    if "seconds" in rest:
+        words.append(f"{1000 * rest.pop('seconds'):.3g} ms")
+    words += [f"{n:g} {what[:-1] if n == 1 else what}" for what, n in rest.items()]
+    return ", ".join(words)
+
+
+def _facts(spec: CodecSpec) -> dict[str, Any]:
+    from omnicodec.codecs.registry import DEFAULTS
+
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "modality": spec.modality,
+        "summary": spec.summary,
+        "fingerprint": spec.fingerprint,
+        "covers": dict(spec.covers),
+        "codebook_sizes": list(spec.codebook_sizes),
+        "bits_per_position": bits_per_position(spec),
+        "lossless": spec.lossless,
+        "streaming": spec.streaming,
+        "qualities": list(spec.qualities),
+        "efforts": list(spec.efforts),
+        "weight_bytes": spec.weight_bytes,
+        "licence": spec.licence,
+        "citation": spec.citation,
+        "default": DEFAULTS.get(spec.modality) == spec.name,
+    }
+
+
+COMMANDS = (Command("codecs", list_codecs, "[--json]", EPILOG),)

@@ -1,0 +1,98 @@
+"""`omnicodec evaluate`: rate, quality and speed of a codec on your own media."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from omnicodec.service.cli.command import Command
+from omnicodec.service.cli.console import UsageError, is_terminal, note
+from omnicodec.service.cli.files import check_new
+from omnicodec.service.cli.options import Device, Force, Json
+
+EPILOG = """\
+\b
+Examples:
+  omnicodec evaluate -c image/vq photos/
+  omnicodec evaluate -c image/vq photos/ --against jpeg,webp,avif --html report.html
+  omnicodec evaluate -c text/bytes notes.txt --json
+"""
+
+
+def evaluate(
+    data: Annotated[str, typer.Argument(metavar="DATA", hidden=True)],
+    codec: Annotated[
+        str,
+        typer.Option(
+            "--codec",
+            "-c",
+            metavar="CODEC",
+            show_default=False,
+            help="One of `omnicodec codecs`.",
+        ),
+    ],
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            metavar="NAME,...",
+            show_default=False,
+            help="Formats to measure beside it, such as jpeg,webp,avif,jxl. Default: none.",
+        ),
+    ] = "",
+    html: Annotated[
+        str | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write a page with pictures and tables. Default: none."
+        ),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write all figures as JSON. Default: none."
+        ),
+    ] = None,
+    max_items: Annotated[
+        int | None,
+        typer.Option("--max-items", min=1, metavar="N", help="Stop after N items. Default: all."),
+    ] = None,
+    force: Force = False,
+    as_json: Json = False,
+    device: Device = "",
+) -> None:
+    """Measure a codec's rate, quality and speed on media.
+
+    DATA is a file, a folder of files, or a .tar shard.
+    """
+    if html == "-":
+        raise UsageError("--html needs a file")
+    as_json = as_json or output == "-"
+    output = None if output == "-" else output
+    for path in (html, output):
+        if path is not None:
+            check_new(Path(path), force)
+    from omnicodec.codecs.files import atomic_write
+    from omnicodec.service.evaluate import evaluate as measure
+    from omnicodec.service.evaluate import write_html
+
+    report = measure(
+        codec,
+        Path(data),
+        against=[name.strip() for name in against.split(",") if name.strip()],
+        device=device,
+        max_items=max_items,
+        report=note if is_terminal(sys.stderr) else lambda _: None,
+    )
+    figures = json.dumps(report.to_dict(), indent=2)
+    if output is not None:
+        atomic_write(output, figures.encode() + b"\n")
+    if html is not None:
+        write_html(report, Path(html))
+    typer.echo(figures if as_json else report.to_table().rstrip())
+
+
+COMMANDS = (Command("evaluate", evaluate, "[OPTIONS] -c CODEC DATA", EPILOG),)

@@ -1,0 +1,180 @@
+"""`omnicodec compress` and `omnicodec decompress`: files to .omc streams, and back."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from omnicodec.service.cli.batch import Done, run_each
+from omnicodec.service.cli.command import Command
+from omnicodec.service.cli.console import note
+from omnicodec.service.cli.files import Outputs, read_input
+from omnicodec.service.cli.media import check_settings, choose_codec, require
+from omnicodec.service.cli.naming import STDIN, base_name, decoded_name
+from omnicodec.service.cli.options import (
+    Codec,
+    Device,
+    Effort,
+    Force,
+    Json,
+    MediaFiles,
+    Output,
+    Quality,
+    StreamFiles,
+    state_of,
+)
+
+if TYPE_CHECKING:
+    from omnicodec.codecs import Media
+    from omnicodec.codecs.stream import StreamContents
+
+COMPRESS_EPILOG = """\
+\b
+Examples:
+  omnicodec compress photo.jpg
+  omnicodec compress notes.txt -c text/bytes -o - | ssh host 'cat > notes.omc'
+  omnicodec compress *.png -o small/
+"""
+
+DECOMPRESS_EPILOG = """\
+\b
+Examples:
+  omnicodec decompress photo.jpg.omc -o photo.webp
+  omnicodec decompress notes.txt.omc -o - | less
+  omnicodec decompress --partial damaged.omc
+"""
+
+
+def compress(
+    context: typer.Context,
+    files: MediaFiles,
+    codec: Codec = "",
+    quality: Quality = None,
+    effort: Effort = None,
+    output: Output = None,
+    force: Force = False,
+    as_json: Json = False,
+    device: Device = "",
+) -> None:
+    """Compress files with a codec.
+
+    FILE is a picture or a text, or - for stdin. FILE becomes FILE.omc beside it, and stdin
+    goes to stdout, unless -o says otherwise.
+    """
+    from omnicodec.codecs import MODALITIES, describe
+    from omnicodec.codecs import compress as to_stream
+
+    check_settings(codec, quality, effort)
+    outputs = Outputs(output, files, force=force, as_json=as_json)
+
+    def work(file: str) -> Done:
+        path = outputs.path(file, base_name(file) + ".omc", binary=True)
+        data = read_input(file)
+        name = codec or choose_codec(file, data)
+        spec = describe(name)
+        require(spec, quality, effort)
+        item = MODALITIES[spec.modality].open(data)
+        stream = to_stream(
+            item,
+            name,
+            quality=quality,
+            effort=effort,
+            device=device,
+            source_name=_stored_name(file),
+            source_size=len(data),
+        )
+        place = outputs.write(file, path, stream)
+        return _compressed(place, spec.name, len(data), len(stream), item)
+
+    run_each(state_of(context), files, work, as_json=as_json)
+
+
+def decompress(
+    context: typer.Context,
+    files: StreamFiles,
+    output: Output = None,
+    force: Force = False,
+    partial: Annotated[
+        bool,
+        typer.Option(
+            "--partial",
+            help="Give back what a damaged or cut-off stream still holds. Default: refuse it.",
+        ),
+    ] = False,
+    as_json: Json = False,
+    device: Device = "",
+) -> None:
+    """Decompress .omc streams to what they were made from.
+
+    FILE.omc is what compress wrote, or - for stdin. The result lies beside it under the
+    original's name; what is not exactly the original, such as a picture of image/vq, gets
+    the ending .png instead of its own. The ending of -o chooses the format.
+    """
+    from omnicodec.codecs import describe, load
+    from omnicodec.codecs.stream import inspect, read_tokens
+
+    outputs = Outputs(output, files, force=force, as_json=as_json)
+
+    def work(file: str) -> Done:
+        stream = read_input(file)
+        header = inspect(stream)
+        spec = describe(header.codec)
+        name = decoded_name(spec, file, header.source.name)
+        path = outputs.path(file, name, binary=spec.modality != "text")
+        contents = read_tokens(stream, partial=partial, device=device)
+        loaded = load(spec.name, device=device)
+        (item,) = loaded.decode([contents.tokens], missing=[contents.missing])
+        data = item.to_bytes(outputs.suffix)
+        place = outputs.write(file, path, data)
+        lost, total = _lost(contents)
+        if lost:
+            share = f"{lost:,} of {total:,} positions, {100 * lost / total:.3g} %"
+            note(f"omnicodec: {base_name(file)} is damaged, missing: {share}")
+        return Done(
+            f" -> {place}: {len(data):,} bytes",
+            {"output": place, "bytes": len(data), "positions": total, "missing": lost},
+        )
+
+    run_each(state_of(context), files, work, as_json=as_json)
+
+
+def _stored_name(file: str) -> str:
+    """Return the file name that the stream keeps; one that is no Unicode loses some letters."""
+    return "" if file == STDIN else os.fsencode(base_name(file)).decode("utf-8", "replace")
+
+
+def _compressed(place: str, codec: str, before: int, after: int, item: Media) -> Done:
+    from omnicodec.codecs import Image
+
+    facts: dict[str, object] = {
+        "output": place,
+        "codec": codec,
+        "source_bytes": before,
+        "raw_bytes": item.nbytes,
+        "bytes": after,
+        "ratio": before / after,
+    }
+    line = f" -> {place}: {before:,} -> {after:,} bytes, ratio {before / after:.2f}"
+    if isinstance(item, Image):
+        facts["bits_per_pixel"] = 8 * after / (item.height * item.width)
+        line += f", {facts['bits_per_pixel']:.3f} bits per pixel"
+    return Done(line, facts)
+
+
+def _lost(contents: StreamContents) -> tuple[int, int]:
+    """Return how many positions no whole chunk gave back, and how many there were."""
+    # A text is cut to what was found, so what is missing behind that is only in the header.
+    total = math.prod(contents.header.grid)
+    found = len(contents.tokens)
+    if contents.missing is not None:
+        found -= int(contents.missing.sum())
+    return total - found, total
+
+
+COMMANDS = (
+    Command("compress", compress, "[OPTIONS] FILE ...", COMPRESS_EPILOG),
+    Command("decompress", decompress, "[OPTIONS] FILE.omc ...", DECOMPRESS_EPILOG),
+)

@@ -1,0 +1,123 @@
+"""`omnicodec encode` and `omnicodec decode`: files to token archives, and back."""
+
+from __future__ import annotations
+
+import io
+
+import typer
+
+from omnicodec.service.cli.batch import Done, run_each
+from omnicodec.service.cli.command import Command
+from omnicodec.service.cli.files import Outputs, read_input
+from omnicodec.service.cli.media import check_settings, choose_codec, require
+from omnicodec.service.cli.naming import base_name, decoded_name
+from omnicodec.service.cli.options import (
+    Codec,
+    Device,
+    Effort,
+    Force,
+    Json,
+    MediaFiles,
+    Output,
+    Quality,
+    TokenFiles,
+    state_of,
+)
+
+ENCODE_EPILOG = """\
+\b
+Examples:
+  omnicodec encode photo.jpg -o tokens.npz
+  omnicodec encode *.jpg -c image/vq -o tokens/
+"""
+
+DECODE_EPILOG = """\
+\b
+Examples:
+  omnicodec decode tokens.npz -o photo.jpg
+  omnicodec decode notes.npz -o -
+"""
+
+
+def encode(
+    context: typer.Context,
+    files: MediaFiles,
+    codec: Codec = "",
+    quality: Quality = None,
+    effort: Effort = None,
+    output: Output = None,
+    force: Force = False,
+    as_json: Json = False,
+    device: Device = "",
+) -> None:
+    """Turn files into tokens, in archives that numpy reads.
+
+    FILE is a picture or a text, or - for stdin. FILE becomes FILE.npz beside it, and stdin
+    goes to stdout, unless -o says otherwise.
+    """
+    from omnicodec.codecs import MODALITIES, describe, load
+
+    check_settings(codec, quality, effort)
+    outputs = Outputs(output, files, force=force, as_json=as_json)
+
+    def work(file: str) -> Done:
+        path = outputs.path(file, base_name(file) + ".npz", binary=True)
+        data = read_input(file)
+        name = codec or choose_codec(file, data)
+        spec = describe(name)
+        require(spec, quality, effort)
+        item = MODALITIES[spec.modality].open(data)
+        loaded = load(name, device=device)
+        (tokens,) = loaded.encode([item], quality=quality, effort=effort)
+        archive = io.BytesIO()
+        tokens.save(archive)
+        place = outputs.write(file, path, archive.getvalue())
+        grid = "x".join(map(str, tokens.grid))
+        return Done(
+            f" -> {place}: {len(tokens):,} positions of {tokens.codec}, grid {grid}",
+            {
+                "output": place,
+                "codec": tokens.codec,
+                "fingerprint": tokens.fingerprint,
+                "positions": len(tokens),
+                "grid": list(tokens.grid),
+                "extent": dict(tokens.extent),
+            },
+        )
+
+    run_each(state_of(context), files, work, as_json=as_json)
+
+
+def decode(
+    context: typer.Context,
+    files: TokenFiles,
+    output: Output = None,
+    force: Force = False,
+    as_json: Json = False,
+    device: Device = "",
+) -> None:
+    """Turn tokens back into the files that they stand for.
+
+    TOKENS.npz is what encode wrote, or - for stdin. The result lies beside it under the same
+    name without .npz, pictures with the ending .png. The ending of -o chooses the format.
+    """
+    from omnicodec.codecs import Tokens, describe, load
+
+    outputs = Outputs(output, files, force=force, as_json=as_json)
+
+    def work(file: str) -> Done:
+        tokens = Tokens.load(read_input(file))
+        spec = describe(tokens.codec)
+        path = outputs.path(file, decoded_name(spec, file), binary=spec.modality != "text")
+        (item,) = load(tokens.codec, device=device).decode([tokens])
+        data = item.to_bytes(outputs.suffix)
+        place = outputs.write(file, path, data)
+        return Done(f" -> {place}: {len(data):,} bytes", {"output": place, "bytes": len(data)})
+
+    run_each(state_of(context), files, work, as_json=as_json)
+
+
+COMMANDS = (
+    Command("encode", encode, "[OPTIONS] FILE ...", ENCODE_EPILOG),
+    Command("decode", decode, "[OPTIONS] TOKENS.npz ...", DECODE_EPILOG),
+)

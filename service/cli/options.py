@@ -1,0 +1,97 @@
+"""Arguments and options that several commands share, so that they mean the same everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from omnicodec.service.cli.console import State
+
+
+def state_of(context: typer.Context) -> State:
+    """Return the global options of this invocation."""
+    state: State = context.obj
+    return state
+
+
+def _device(context: typer.Context, value: str) -> str:
+    return value or state_of(context).device
+
+
+def _quality(value: int | None) -> int | None:
+    if value is not None and not 0 <= value <= 100:
+        raise typer.BadParameter(f"{value} is not in 0..100")
+    return value
+
+
+# Arguments are hidden from the list of options: usage lines and descriptions name them. Each
+# help text tells its own default, as typer's way to show one differs between versions.
+
+MediaFiles = Annotated[list[str], typer.Argument(metavar="FILE", hidden=True)]
+
+StreamFiles = Annotated[list[str], typer.Argument(metavar="FILE.omc", hidden=True)]
+
+TokenFiles = Annotated[list[str], typer.Argument(metavar="TOKENS.npz", hidden=True)]
+
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="OUT",
+        help="Where the result goes: a file, a folder (existing, or ending in /), or - for "
+        "stdout. Default: beside the input.",
+    ),
+]
+
+Codec = Annotated[
+    str,
+    typer.Option(
+        "--codec",
+        "-c",
+        metavar="CODEC",
+        show_default=False,
+        help="One of `omnicodec codecs`. Default: by the file's ending, else its content.",
+    ),
+]
+
+Quality = Annotated[
+    int | None,
+    typer.Option(
+        "--quality",
+        "-q",
+        metavar="0..100",
+        callback=_quality,
+        help="Larger is better, for codecs with qualities. Default: the codec's own.",
+    ),
+]
+
+Effort = Annotated[
+    str | None,
+    typer.Option(
+        "--effort",
+        metavar="EFFORT",
+        help="How hard to try, for codecs with efforts. Default: the codec's own.",
+    ),
+]
+
+Force = Annotated[
+    bool, typer.Option("--force", "-f", help="Overwrite what exists. Default: refuse.")
+]
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object on stdout. Default: lines for people."),
+]
+
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="DEVICE",
+        callback=_device,
+        show_default=False,
+        help="Where networks run: auto (a GPU if there is one), cpu, cuda, cuda:1. Default: auto.",
+    ),
+]

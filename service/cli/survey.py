@@ -1,0 +1,79 @@
+"""Facts about an .omc stream that are read without loading a network."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from omnicodec.codecs import CodecSpec, CorruptStream, OmnicodecError, describe
+from omnicodec.codecs.stream import frames, inspect
+
+if TYPE_CHECKING:
+    from omnicodec.v1.stream_pb2 import StreamHeader
+
+
+def survey(stream: bytes) -> dict[str, Any]:
+    """Return what a stream's header says, how many chunks hold, and if it decodes here.
+
+    Raises `CorruptStream` when the header cannot be read; damage behind it is a fact.
+    """
+    header = inspect(stream)
+    spec, obstacle = _match(header)
+    positions = math.prod(header.grid)
+    expected = -(-positions // header.chunk_positions)
+    whole, damage = _count_chunks(stream, expected)
+    extent: Any = list(header.extent)
+    if spec is not None and len(spec.extent) == len(extent):
+        extent = dict(zip(spec.extent, extent, strict=True))
+    return {
+        "codec": header.codec,
+        "codec_version": header.codec_version,
+        "fingerprint": header.fingerprint.hex(),
+        "prior": header.prior.hex(),
+        "decodable": obstacle is None,
+        "obstacle": obstacle,
+        "source_name": header.source.name or None,
+        "source_bytes": header.source.size or None,
+        "bytes": len(stream),
+        "bits_per_position": 8 * len(stream) / positions if positions and not damage else None,
+        "positions": positions,
+        "grid": list(header.grid),
+        "extent": extent,
+        "quality": header.quality if header.HasField("quality") else None,
+        "metadata": dict(header.metadata),
+        "chunk_positions": header.chunk_positions,
+        "chunks": expected,
+        "whole_chunks": whole,
+        "damage": damage,
+    }
+
+
+def _match(header: StreamHeader) -> tuple[CodecSpec | None, str | None]:
+    """Return the codec, if it is known here, and why it cannot decode the stream, if so."""
+    try:
+        spec = describe(header.codec)
+    except OmnicodecError as e:
+        return None, str(e)
+    for what, theirs, ours in (
+        ("codec", header.fingerprint.hex(), spec.fingerprint),
+        ("prior", header.prior.hex(), spec.prior),
+    ):
+        if theirs != ours:
+            return spec, f"made by another {what}; the one here is {ours}"
+    return spec, None
+
+
+def _count_chunks(stream: bytes, expected: int) -> tuple[int, str | None]:
+    """Return how many chunks are whole, and what is wrong with the first that is not."""
+    _, start = frames.read_header(stream)
+    at, damage = start, None
+    try:
+        for index in range(expected):
+            if at >= len(stream):
+                raise CorruptStream(f"the stream is cut off: chunk {index} is not there")
+            _, at = frames.read_chunk(stream, at)
+        if at != len(stream):
+            raise CorruptStream(f"{len(stream) - at} bytes of something else follow")
+    except CorruptStream as e:
+        damage = str(e)
+    return sum(1 for _ in frames.salvage_chunks(stream, start)), damage

@@ -1,0 +1,70 @@
+"""serve: its options become the server's."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    pytest.importorskip("grpc_health")
+    from omnicodec.service import server
+
+    options: list[Any] = []
+
+    async def serve(given: Any) -> None:
+        options.append(given)
+
+    monkeypatch.setattr(server, "serve", serve)
+    return options
+
+
+def test_defaults_are_those_of_the_server(cli: Cli, served: list[Any]) -> None:
+    from omnicodec.service.server import ServerOptions
+
+    assert cli("serve").code == 0
+    assert served == [ServerOptions()]
+
+
+def test_options_are_passed_on(cli: Cli, served: list[Any]) -> None:
+    arguments = "--listen 0.0.0.0:1 --max-message-mb 8 --max-queue 3 --grace 1.5 --device cpu"
+    assert cli("serve", *arguments.split(), "--preload", "text/bytes").code == 0
+    (options,) = served
+    assert options.listen == "0.0.0.0:1"
+    assert options.max_message_bytes == 8 << 20
+    assert options.max_queue == 3
+    assert options.grace_seconds == 1.5
+    assert options.device == "cpu"
+    assert options.preload == ("text/bytes",)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--listen", "nowhere"],
+        ["--max-message-mb", "4096"],
+        ["--max-queue", "0"],
+        ["--grace", "-1"],
+    ],
+)
+def test_settings_that_cannot_be(cli: Cli, served: list[Any], arguments: list[str]) -> None:
+    done = cli("serve", *arguments)
+    assert done.code == 2
+    assert len(done.lines) == 1
+    assert served == []
+
+
+def test_without_grpc_it_says_what_to_install(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("omnicodec.service.server")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("omnicodec.service.server", raising=False)
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    done = cli("serve")
+    assert done.code == 7
+    assert 'pip install "omnicodec[serve]"' in done.err
