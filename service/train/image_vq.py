@@ -63,6 +63,9 @@ class ImageVQRecipe:
         plain = {k: v for k, v in settings.items() if "." not in k}
         if unknown := sorted(set(plain) - own) + sorted(set(network) - deep):
             raise InvalidInput(f"the recipe of image/vq has no setting {unknown[0]!r}")
+        for values, defaults in ((plain, cls()), (network, ImageVQConfig())):
+            for name, value in values.items():
+                _check_type(name, value, getattr(defaults, name))
         return cls(**plain, network=ImageVQConfig.from_dict(network))
 
     def train(self, data: Path, run: Run) -> Path:
@@ -194,7 +197,7 @@ class _Training:
     def export(self) -> Path:
         """Write configuration, half-precision weights and the prior as a weights folder."""
         folder = self.run.folder / "export"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         state = {k: v.float().cpu().numpy() for k, v in self.average.state_dict().items()}
         # safetensors writes memory as it lies, so channels-last arrays must be put in order.
         half = {k: np.ascontiguousarray(v, np.float16) for k, v in state.items()}
@@ -215,6 +218,18 @@ class _Training:
                 row, digit = np.divmod(row, n)
                 count += np.bincount(digit, minlength=n)
         return StaticPrior.train([counts])
+
+
+def _check_type(name: str, value: Any, default: Any) -> None:
+    """Raise `InvalidInput` unless a setting is of its default's type and not negative."""
+    if isinstance(default, tuple):
+        fits = isinstance(value, list | tuple) and all(type(n) is int and n > 1 for n in value)
+    elif isinstance(default, float):
+        fits = type(value) in (int, float) and value >= 0
+    else:
+        fits = type(value) is type(default) and value >= 0
+    if not fits:
+        raise InvalidInput(f"the setting {name} cannot be {value!r}; its default is {default!r}")
 
 
 def _whole(picture: Picture, patch: int, device: torch.device) -> Tensor:

@@ -43,7 +43,6 @@ class Run:
     """Progress of one run in its folder: `log.jsonl`, `checkpoint.safetensors`, `export/`."""
 
     def __init__(self, folder: Path, options: RunOptions, report: Report) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.options = options
         self.report = report
@@ -70,6 +69,7 @@ class Run:
 
     def log(self, **values: float) -> None:
         """Append a line to the log and show it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         row = {"step": self.step, "seconds": round(self.seconds, 1), **values}
         with (self.folder / "log.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -86,6 +86,7 @@ class Run:
             for name, tensor in named.items()
         }
         state = {"step": self.step, "seconds": self.seconds, "config": config}
+        self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / "checkpoint.tmp"
         save_file(tensors, temporary, {"run": json.dumps(state, sort_keys=True)})
         temporary.replace(self.folder / "checkpoint.safetensors")

@@ -37,6 +37,6 @@ class TextBytesRecipe:
         prior = StaticPrior.train([[counts]])
         run.log(bytes=float(counts.sum()), bits_per_byte=prior.bits_per_position)
         folder = run.folder / "export"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         save_file(prior.tables(), folder / "prior.safetensors")
         return folder

@@ -104,10 +104,14 @@ def test_settings_and_data_are_checked(pictures: Path, tmp_path: Path) -> None:
         go(pictures, tmp_path, 1, batches=3)
     with pytest.raises(InvalidInput, match=r"no setting 'depth'"):
         go(pictures, tmp_path, 1, **{"network.depth": 3})
+    for bad in ({"batch": "x"}, {"batch": -1}, {"zoom": None}, {"network.levels": [1]}):
+        with pytest.raises(InvalidInput, match="cannot be"):
+            go(pictures, tmp_path, 1, **bad)
     with pytest.raises(InvalidInput, match="no pictures of 500 pixels"):
         go(pictures, tmp_path, 1, crop=500)
     with pytest.raises(InvalidInput, match="not a folder"):
-        go(tmp_path / "nothing", tmp_path, 1)
+        go(tmp_path / "nothing", tmp_path / "run", 1)
+    assert not (tmp_path / "run").exists(), "a run that cannot begin leaves nothing"
     with pytest.raises(UnknownCodec, match="no recipe trains 'image/none'"):
         train("image/none", pictures, tmp_path, RunOptions())
 
