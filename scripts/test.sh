@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Runs every check on the wheel of this tree; needs nothing but Python 3.11 to 3.13.
+#
+#   scripts/test.sh [PYTEST ARGUMENT...]
+#
+# The environment is .venv-test, or the folder in OMNICODEC_VENV, and is kept for the next run.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
+
+VENV=${OMNICODEC_VENV:-$ROOT/.venv-test}
+[[ $VENV == /* ]] || VENV=$PWD/$VENV
+cd "$ROOT"
+
+say "environment: $VENV"
+make_environment "$VENV"
+if ! cmp -s requirements.lock "$VENV/requirements.lock"; then
+    echo "installing requirements.lock (with PyTorch: some GB, once)"
+    pip_install "$VENV" ${QUIET:+-q} -r requirements.lock
+    cp requirements.lock "$VENV/requirements.lock"
+fi
+export PATH="$VENV/bin:$PATH"
+
+say "wheel"
+build_wheel "$VENV"
+pip_install "$VENV" -q --no-deps --force-reinstall "$WHEEL"
+basename "$WHEEL"
+
+say "ruff"
+ruff check
+ruff format --check
+
+say "import-linter"
+lint-imports --no-logo --cache-dir "$VENV/.import-linter"
+
+say "mypy --strict"
+# From another folder: here, mypy would take codecs/ for the standard library's.
+(cd "$VENV" && mypy --config-file "$ROOT/pyproject.toml" \
+    -p omnicodec.codecs -p omnicodec.models -p omnicodec.service)
+
+say "pytest"
+pytest "$@"
