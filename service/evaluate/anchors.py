@@ -1,0 +1,185 @@
+"""Anchors: well-known file formats that a codec is measured against."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Final
+
+import numpy as np
+
+from omnicodec.codecs import Image, InvalidInput, Text, Unavailable
+from omnicodec.service.evaluate.environment import package_version
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anchor:
+    """A file format with a ladder of settings, lowest rate first.
+
+    `encode` takes media and a setting and gives a file's bytes; `decode` is its inverse.
+    `options` says how the format is run, `version` by what. `requires` maps modules to the
+    distributions that they come from.
+    """
+
+    name: str
+    title: str
+    modality: str
+    options: str = ""
+    ladder: tuple[int, ...]
+    setting: str
+    encode: Callable[[Any, int], bytes]
+    decode: Callable[[bytes], Any]
+    requires: Mapping[str, str] = field(default_factory=dict)
+    version: Callable[[], str] = lambda: ""
+
+
+def choose(modality: str, names: Sequence[str]) -> list[Anchor]:
+    """Return the anchors of these names, ready to run.
+
+    Raises `InvalidInput` for a name that this modality does not have and `Unavailable` for
+    one whose library is not installed, before anything is measured.
+    """
+    known = {anchor.name: anchor for anchor in ANCHORS if anchor.modality == modality}
+    chosen = []
+    for name in dict.fromkeys(names):
+        if name not in known:
+            raise InvalidInput(f"no anchor {name!r} for {modality}; known: {', '.join(known)}")
+        for module, distribution in known[name].requires.items():
+            try:
+                import_module(module)
+            except ImportError as e:
+                raise Unavailable(
+                    f'{name} needs {distribution}: pip install "omnicodec[eval]"'
+                ) from e
+        if name == "avif":
+            _check_avif()
+        chosen.append(known[name])
+    return chosen
+
+
+def _check_avif() -> None:
+    from PIL import features
+
+    if not features.check("avif"):
+        raise Unavailable("this Pillow was built without AVIF; its wheels have it since 11.3")
+
+
+def _picture_format(
+    name: str,
+    title: str,
+    described: str,
+    ladder: tuple[int, ...],
+    library: str,
+    options: Mapping[str, int | bool | str],
+    requires: Mapping[str, str] | None = None,
+) -> Anchor:
+    """Return the anchor of a format that Pillow, or a plugin of it, writes and reads."""
+    form = name.upper()
+
+    def encode(image: Image, quality: int) -> bytes:
+        from PIL import Image as Pillow
+
+        out = io.BytesIO()
+        try:
+            Pillow.fromarray(image.pixels).save(out, form, quality=quality, **options)
+        except (OSError, ValueError) as e:
+            raise InvalidInput(f"{title} cannot hold this picture: {e}") from e
+        return out.getvalue()
+
+    def decode(data: bytes) -> Image:
+        from PIL import Image as Pillow
+
+        with Pillow.open(io.BytesIO(data), formats=[form]) as file:
+            return Image(np.array(file.convert("RGB"), np.uint8))
+
+    def version() -> str:
+        from PIL import features
+
+        if requires:
+            return " ".join(f"{d} {package_version(d)}" for d in requires.values())
+        return f"{library.replace('_', '-')} {features.version(library)}"
+
+    return Anchor(
+        name=name,
+        title=title,
+        modality="image",
+        options=described,
+        ladder=ladder,
+        setting="quality",
+        encode=encode,
+        decode=decode,
+        requires=requires or {},
+        version=version,
+    )
+
+
+def _zstandard() -> ModuleType:
+    return import_module("zstandard")
+
+
+def _zstd_decode(data: bytes) -> Text:
+    return Text(_zstandard().ZstdDecompressor().decompress(data))
+
+
+ANCHORS: Final[tuple[Anchor, ...]] = (
+    _picture_format(
+        "jpeg",
+        "JPEG",
+        "4:2:0, optimized tables",
+        (1, 5, 10, 20, 40, 75),
+        "libjpeg_turbo",
+        {"optimize": True, "subsampling": "4:2:0"},
+    ),
+    _picture_format("webp", "WebP", "method 6", (0, 10, 30, 55, 75, 90), "webp", {"method": 6}),
+    _picture_format(
+        "avif",
+        "AVIF",
+        "4:2:0, speed 4",
+        (0, 15, 30, 50, 70),
+        "avif",
+        {"speed": 4, "subsampling": "4:2:0"},
+    ),
+    _picture_format(
+        "jxl",
+        "JPEG XL",
+        "effort 7",
+        (1, 10, 25, 50, 75, 90),
+        "jxl",
+        {"effort": 7},
+        {"pillow_jxl": "pillow-jxl-plugin"},
+    ),
+    Anchor(
+        name="gzip",
+        title="gzip",
+        modality="text",
+        ladder=(9,),
+        setting="level",
+        encode=lambda text, level: gzip.compress(text.data, level, mtime=0),
+        decode=lambda data: Text(gzip.decompress(data)),
+    ),
+    Anchor(
+        name="xz",
+        title="xz",
+        modality="text",
+        ladder=(9,),
+        setting="preset",
+        encode=lambda text, preset: lzma.compress(text.data, preset=preset),
+        decode=lambda data: Text(lzma.decompress(data)),
+    ),
+    Anchor(
+        name="zstd",
+        title="zstd",
+        modality="text",
+        ladder=(19,),
+        setting="level",
+        encode=lambda text, level: _zstandard().ZstdCompressor(level=level).compress(text.data),
+        decode=_zstd_decode,
+        requires={"zstandard": "zstandard"},
+        version=lambda: f"zstandard {package_version('zstandard')}",
+    ),
+)

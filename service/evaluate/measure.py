@@ -1,0 +1,73 @@
+"""Measuring one item: a codec's way through tokens and a stream, or a file format's."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from omnicodec.codecs import Media
+from omnicodec.codecs.registry import AnyCodec
+from omnicodec.codecs.stream import read_tokens, write_tokens
+from omnicodec.service.evaluate.anchors import Anchor
+from omnicodec.service.evaluate.figures import Item, Seconds
+from omnicodec.service.evaluate.modality import Modality
+
+T = TypeVar("T")
+
+
+def timed(step: Callable[[], T]) -> tuple[T, float]:
+    """Return what `step` returns, and the seconds that it took."""
+    start = time.perf_counter()
+    result = step()
+    return result, time.perf_counter() - start
+
+
+def measure_codec(
+    codec: AnyCodec, device: str, kind: Modality, name: str, original: Media
+) -> tuple[Item, Media]:
+    """Return the figures of one item and its reconstruction, decoded from its .omc stream."""
+    (tokens,), encoding = timed(lambda: codec.encode([original]))
+    stream, writing = timed(lambda: write_tokens(tokens, codec))
+    contents, reading = timed(lambda: read_tokens(stream, device=device))
+    (decoded,), decoding = timed(lambda: codec.decode([contents.tokens]))
+    seconds = Seconds(
+        encode=encoding,
+        decode=decoding,
+        compress=encoding + writing,
+        decompress=reading + decoding,
+    )
+    bits = len(tokens) * sum(math.log2(size) for size in codec.spec.codebook_sizes)
+    return _item(kind, name, original, decoded, len(stream), bits, seconds), decoded
+
+
+def measure_anchor(
+    anchor: Anchor, setting: int, kind: Modality, name: str, original: Media
+) -> Item:
+    """Return the figures of one item as a file of this format."""
+    data, encoding = timed(lambda: anchor.encode(original, setting))
+    decoded, decoding = timed(lambda: anchor.decode(data))
+    seconds = Seconds(compress=encoding, decompress=decoding)
+    return _item(kind, name, original, decoded, len(data), None, seconds)
+
+
+def _item(
+    kind: Modality,
+    name: str,
+    original: Media,
+    decoded: Any,
+    file_bytes: int,
+    token_bits: float | None,
+    seconds: Seconds,
+) -> Item:
+    return Item(
+        name=name,
+        size=kind.size(original),
+        units=kind.units(original),
+        file_bytes=file_bytes,
+        token_bits=token_bits,
+        exact=decoded == original,
+        seconds=seconds,
+        quality={metric.name: metric.compute(original, decoded) for metric in kind.metrics},
+    )
