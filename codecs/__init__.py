@@ -11,6 +11,8 @@ Networks are loaded by `load`, not before: importing this package is cheap.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from omnicodec.codecs.codec import Codec, CodecSpec, Decoder, Encoder, StreamingCodec
 from omnicodec.codecs.errors import (
     CorruptStream,
@@ -23,9 +25,11 @@ from omnicodec.codecs.errors import (
 )
 from omnicodec.codecs.media import MODALITIES, Audio, Image, Media, Series, Text, Video
 from omnicodec.codecs.registry import available, default_codec, describe, load
-from omnicodec.codecs.stream import compress, decompress
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.codecs.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from omnicodec.codecs.stream import compress, decompress
 
 __all__ = [
     "MODALITIES",
@@ -56,3 +60,12 @@ __all__ = [
     "describe",
     "load",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs protobuf when it is first asked for: that takes as long as the rest."""
+    if name in {"compress", "decompress"}:
+        from omnicodec.codecs import stream
+
+        return getattr(stream, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

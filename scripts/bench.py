@@ -3,6 +3,7 @@
     python scripts/bench.py image PICTURES    rate and speed, beside file formats and a VQGAN
     python scripts/bench.py grpc              encoding over gRPC beside encoding in process
     python scripts/bench.py text TEXTS        rate and speed, beside gzip, xz and zstd
+    python scripts/bench.py import            importing the package, beside importing numpy
 
 A speed means little alone: each is measured in turn with something else, in the same run,
 and stated as a ratio. Nothing else should run on the machine meanwhile.
@@ -105,7 +106,7 @@ def _generated() -> Iterator[Image]:
 
 
 def bench_image(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """Rate and quality beside file formats; speed beside VQ-16; time to import."""
+    """Rate and quality beside file formats; speed beside VQ-16."""
     report = evaluate(
         options.codec,
         options.data,
@@ -115,8 +116,6 @@ def bench_image(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         report=lambda line: print(line, file=sys.stderr),
     )
     encoding, decoding, batch = _beside_vq16(options)
-    importing = _import_times(options.rounds)
-    ours, numpy = importing["omnicodec.codecs"], importing["numpy"]
     table = markdown(
         ["256x256 pictures", *encoding.names, "ratio min", "median", "max"],
         [encoding.row("encode pictures/s"), decoding.row("decode pictures/s")],
@@ -125,14 +124,11 @@ def bench_image(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         f"{report.to_table()}\n{table}\n\n"
         "VQ-16 is the tokenizer of LlamaGen and Janus, transformers.JanusVQVAE, with random "
         f"weights in float32, in batches of {batch}, the better of 1 and 8; only its network "
-        f"is timed, while {options.codec} starts from 8-bit pictures and ends with them.\n\n"
-        f"import omnicodec.codecs: {ours:.3f} s; import numpy: {numpy:.3f} s "
-        f"(medians of {options.rounds} new processes each)\n"
+        f"is timed, while {options.codec} starts from 8-bit pictures and ends with them.\n"
     )
     figures = {
         "evaluation": report.to_dict(),
         "vq16": {"encode": encoding.to_dict(), "decode": decoding.to_dict(), "batch": batch},
-        "import_seconds": importing,
     }
     return text, figures
 
@@ -183,16 +179,19 @@ def _beside_vq16(options: argparse.Namespace) -> tuple[Pairs, Pairs, int]:
     )
 
 
-def _import_times(rounds: int) -> dict[str, float]:
-    """Return the median seconds that importing takes in a new process, by module."""
+def bench_import(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
+    """Importing omnicodec.codecs in a new process, beside importing numpy alone."""
     seconds: dict[str, list[float]] = {"omnicodec.codecs": [], "numpy": []}
-    for _ in range(rounds):
+    for _ in range(options.rounds):
         for module, times in seconds.items():
             code = f"import time; t = time.perf_counter(); import {module}"
             code += "; print(time.perf_counter() - t)"
             run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
             times.append(float(run.stdout))
-    return {module: median(times) for module, times in seconds.items()}
+    rows = [[module, *map(number, (min(t), median(t), max(t)))] for module, t in seconds.items()]
+    environment = Environment.here("cpu")
+    table = markdown(["import, seconds", "min", "median", "max"], rows)
+    return f"{table}\n\n{environment}\n", {"seconds": seconds}
 
 
 def bench_grpc(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
@@ -261,11 +260,16 @@ def main() -> None:
         ("image", bench_image, "image/vq", "jpeg,webp,avif,jxl"),
         ("grpc", bench_grpc, "image/vq", None),
         ("text", bench_text, "text/bytes", "gzip,xz,zstd"),
+        ("import", bench_import, None, None),
     ):
         command = commands.add_parser(name, help=run.__doc__, description=run.__doc__)
         command.set_defaults(run=run)
-        command.add_argument("--codec", default=codec, help="default: %(default)s")
         command.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="JSON file")
+        if name != "text":
+            command.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
+        if codec is None:
+            continue
+        command.add_argument("--codec", default=codec, help="default: %(default)s")
         if against is None:
             command.add_argument("data", type=Path, nargs="?", help="folder; default: generated")
         else:
@@ -275,7 +279,6 @@ def main() -> None:
         if name != "text":
             count = 8 if name == "image" else 32
             command.add_argument("--pictures", type=int, default=count, help="default: %(default)s")
-            command.add_argument("--rounds", type=int, default=7, help="default: %(default)s")
             command.add_argument("--device", default="auto", help="default: %(default)s")
     options = parser.parse_args()
     try:
