@@ -36,7 +36,7 @@ def quantize_counts(counts: NDArray[np.int64], total: int = TOTAL) -> NDArray[np
     if spare < 0:
         raise InvalidInput(f"{counts.size} symbols do not fit a total of {total}")
     scaled = counts * spare
-    frequencies = 1 + scaled // counts.sum()
+    frequencies: NDArray[np.int64] = 1 + scaled // counts.sum()
     short = total - int(frequencies.sum())
     remainders = scaled % counts.sum()
     frequencies[np.argsort(-remainders, kind="stable")[:short]] += 1

@@ -107,11 +107,16 @@ def salvage_chunks(data: bytes, at: int) -> Iterator[Chunk]:
 
 
 def _sealed(data: bytes) -> bytes:
-    return data + google_crc32c.value(data).to_bytes(4, "little")
+    return data + _seal(data)
+
+
+def _seal(data: bytes) -> bytes:
+    checksum: int = google_crc32c.value(data)
+    return checksum.to_bytes(4, "little")
 
 
 def _seal_holds(data: bytes, start: int, end: int) -> bool:
-    return bool(google_crc32c.value(data[start:end]).to_bytes(4, "little") == data[end : end + 4])
+    return _seal(data[start:end]) == data[end : end + 4]
 
 
 def _uvarint(value: int) -> bytes:

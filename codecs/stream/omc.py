@@ -70,7 +70,7 @@ def decompress(stream: bytes, *, partial: bool = False, device: str = "auto") ->
     """
     contents = read_tokens(stream, partial=partial, device=device)
     codec = load(contents.tokens.codec, device=device)
-    (media,) = codec.decode([contents.tokens], missing=[contents.missing])
+    media: Media = codec.decode([contents.tokens], missing=[contents.missing])[0]
     return media
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from omnicodec.models.layers import ChannelNorm, ConvNeXtBlock, Pointwise
+from omnicodec.models.layers import ChannelNorm, ConvNeXtBlock, Pointwise, channels_last
 from omnicodec.models.quantizers import FSQ
 
 
@@ -36,7 +36,10 @@ class ImageVQConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         known = {field.name for field in fields(cls)}
-        return cls(**{k: tuple(v) if k == "levels" else v for k, v in values.items() if k in known})
+        mine: dict[str, Any] = {k: v for k, v in values.items() if k in known}
+        if "levels" in mine:
+            mine["levels"] = tuple(mine["levels"])
+        return cls(**mine)
 
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "levels": list(self.levels)}
@@ -97,7 +100,7 @@ def build(config: ImageVQConfig, tensors: Mapping[str, Tensor]) -> ImageVQ:
         network = ImageVQ(config)
     network.quantizer = FSQ(config.levels)
     network.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return channels_last(network.eval().requires_grad_(False))
 
 
 def _blocks(count: int, channels: int, kernel: int, expansion: int) -> nn.Sequential:

@@ -19,6 +19,7 @@ from omnicodec.codecs import InvalidInput
 from omnicodec.codecs.prior import StaticPrior
 from omnicodec.codecs.registry import resolve_device
 from omnicodec.models.image.vq import ImageVQ, ImageVQConfig
+from omnicodec.models.layers import channels_last
 from omnicodec.service.train.pictures import Picture, crops, read_pictures
 from omnicodec.service.train.run import Run, optimizer_tensors, restore_optimizer
 
@@ -91,8 +92,7 @@ class _Training:
         self._resume()
 
     def _build(self) -> ImageVQ:
-        network = ImageVQ(self.recipe.network).to(self.device)
-        return network.to(memory_format=torch.channels_last)
+        return channels_last(ImageVQ(self.recipe.network).to(self.device))
 
     def _optimizers(self) -> list[torch.optim.Optimizer]:
         # The matrices of the blocks are Muon's; embedding, codes and pixels are not.
@@ -164,8 +164,9 @@ class _Training:
     @torch.no_grad()
     def _average_weights(self) -> None:
         keep = min(self.recipe.average, (1 + self.run.step) / (10 + self.run.step))
-        averaged = list(self.average.parameters())
-        torch._foreach_lerp_(averaged, list(self.network.parameters()), 1 - keep)
+        averaged: list[Tensor] = list(self.average.parameters())
+        trained: list[Tensor] = list(self.network.parameters())
+        torch._foreach_lerp_(averaged, trained, 1 - keep)
 
     def _validate(self) -> None:
         if self.run.options.validation is None:
