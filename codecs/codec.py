@@ -77,6 +77,9 @@ class Codec(ABC, Generic[M]):
     prior: Prior
     media_type: ClassVar[type[Media]]
 
+    chunk_positions: ClassVar[int] = 1 << 16
+    """Positions of a chunk of a stream: the unit of seeking, and of what damage destroys."""
+
     @classmethod
     @abstractmethod
     def describe(cls) -> CodecSpec:

@@ -41,6 +41,7 @@ class ImageVQCodec(Codec[Image]):
     """
 
     media_type: ClassVar[type[Media]] = Image
+    chunk_positions: ClassVar[int] = 1 << 11  # about 4 KB, and half a megapixel
 
     def __init__(self, network: ImageVQ, device: str) -> None:
         self.spec = self.describe()

@@ -20,9 +20,6 @@ from omnicodec.codecs.stream import frames
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.v1.stream_pb2 import StreamHeader
 
-CHUNK_POSITIONS: Final = 1 << 16
-"""Positions of a chunk: the unit of seeking and of what damage can destroy."""
-
 MAX_GRID_RANK: Final = 4
 """Axes of a grid; the product of many large ones would take long to compute."""
 
@@ -82,10 +79,11 @@ def write_tokens(
     source_name: str = "",
     source_size: int = 0,
     metadata: Mapping[str, str] | None = None,
-    chunk_positions: int = CHUNK_POSITIONS,
+    chunk_positions: int | None = None,
 ) -> bytes:
     """Return the .omc stream of one item's tokens; they must be `codec`'s own."""
     codec.check(tokens)
+    chunk_positions = codec.chunk_positions if chunk_positions is None else chunk_positions
     if not 0 < chunk_positions <= frames.MAX_CHUNK_POSITIONS:
         raise InvalidInput(f"chunks hold 1 to {frames.MAX_CHUNK_POSITIONS} positions")
     header = StreamHeader(

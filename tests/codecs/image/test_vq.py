@@ -146,3 +146,15 @@ def test_mutated_streams_of_pictures() -> None:
         except OmnicodecError:
             pass
     assert 0 < decoded < 300
+
+
+def test_damage_leaves_the_rest_of_a_large_picture() -> None:
+    picture = photo(16 * 64, 16 * 64)
+    stream = bytearray(compress(picture, "image/vq"))
+    stream[-100] ^= 1  # in the second of two chunks
+    contents = read_tokens(bytes(stream), partial=True)
+    assert contents.missing is not None
+    assert np.flatnonzero(contents.missing).tolist() == list(range(2048, 4096))
+    (back,) = CODEC.decode([contents.tokens], missing=[contents.missing])
+    (whole,) = CODEC.decode(CODEC.encode([picture]))
+    assert np.array_equal(back.pixels[:256], whole.pixels[:256])
