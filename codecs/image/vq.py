@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Final
@@ -54,16 +55,13 @@ class ImageVQCodec(Codec[Image]):
     def describe(cls) -> CodecSpec:
         shipped = weights.read(NAME)
         config = shipped.config
-        size = 1
-        for level in config["levels"]:
-            size *= level
         return CodecSpec(
             name=NAME,
             version=config["version"],
             modality="image",
             summary="one 16-bit token for 16x16 pixels, learned, for pictures of any size",
             fingerprint=shipped.fingerprint,
-            codebook_sizes=(size,),
+            codebook_sizes=(math.prod(config["levels"]),),
             covers={"height": config["patch"], "width": config["patch"]},
             prior=_prior().fingerprint,
             extent=("height", "width"),

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ class Shipped:
     tensors: Mapping[str, Array]
     prior: Mapping[str, Array]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         return fingerprint(self.config, self.tensors)
 

@@ -10,7 +10,7 @@ from omnicodec.service.cli.console import UsageError
 from omnicodec.service.cli.naming import STDIN
 
 if TYPE_CHECKING:
-    from omnicodec.codecs import CodecSpec
+    from omnicodec.codecs import CodecSpec, Media
 
 
 def check_settings(codec: str, quality: int | None, effort: str | None) -> None:
@@ -29,6 +29,20 @@ def require(spec: CodecSpec, quality: int | None, effort: str | None) -> None:
     if effort is not None and effort not in spec.efforts:
         known = ", ".join(spec.efforts) or "none, it has one fixed effort"
         raise UsageError(f"{spec.name} has no effort {effort!r}; known: {known}")
+
+
+def open_media(
+    file: str, data: bytes, codec: str, quality: int | None, effort: str | None
+) -> tuple[CodecSpec, Media]:
+    """Return the item in a file's bytes and the spec of the codec that it gets.
+
+    Raises what the codec's media raise, or `UsageError` for settings it does not have.
+    """
+    from omnicodec.codecs import MODALITIES, describe
+
+    spec = describe(codec or choose_codec(file, data))
+    require(spec, quality, effort)
+    return spec, MODALITIES[spec.modality].open(data)
 
 
 def choose_codec(file: str, data: bytes) -> str:

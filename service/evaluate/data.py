@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from omnicodec.codecs import InvalidInput, Media, OmnicodecError
+from omnicodec.service.shards import read_shard
 
 
 @dataclass
@@ -57,15 +57,8 @@ class Source:
                 yield name, file.read_bytes()
 
     def _members(self, path: Path, prefix: str) -> Iterator[tuple[str, bytes]]:
-        try:
-            with tarfile.open(path) as shard:
-                for member in shard:
-                    wanted = member.isfile() and self._wanted(member.name)
-                    file = shard.extractfile(member) if wanted else None
-                    if file is not None:
-                        yield prefix + member.name, file.read()
-        except tarfile.TarError as e:
-            raise InvalidInput(f"{str(path)!r} is not a readable tar shard: {e}") from e
+        for name, data in read_shard(path, self._wanted):
+            yield prefix + name, data
 
     def _wanted(self, name: str) -> bool:
         return PurePosixPath(name).suffix.lower() in self.media_type.suffixes

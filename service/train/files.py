@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from omnicodec.codecs import InvalidInput, Unavailable
+from omnicodec.service.shards import read_shard
 
 
 def read_files(source: Path) -> Iterator[tuple[str, bytes]]:
@@ -30,14 +30,8 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.suffix != ".tar":
         yield path.parent.name, path.read_bytes()
         return
-    try:
-        with tarfile.open(path) as shard:
-            for member in shard:
-                file = shard.extractfile(member) if member.isfile() else None
-                if file is not None:
-                    yield path.stem, file.read()
-    except tarfile.TarError as e:
-        raise InvalidInput(f"{str(path)!r} is not a readable tar shard: {e}") from e
+    for _, data in read_shard(path, lambda _: True):
+        yield path.stem, data
 
 
 def _unpacked(path: Path) -> bytes:

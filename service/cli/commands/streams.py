@@ -12,7 +12,7 @@ from omnicodec.service.cli.batch import Done, run_each
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import note
 from omnicodec.service.cli.files import Outputs, read_input
-from omnicodec.service.cli.media import check_settings, choose_codec, require
+from omnicodec.service.cli.media import check_settings, open_media
 from omnicodec.service.cli.naming import STDIN, base_name, decoded_name
 from omnicodec.service.cli.options import (
     Codec,
@@ -64,7 +64,6 @@ def compress(
     FILE is a picture or a text, or - for stdin. FILE becomes FILE.omc beside it, and stdin
     goes to stdout, unless -o says otherwise.
     """
-    from omnicodec.codecs import MODALITIES, describe
     from omnicodec.codecs import compress as to_stream
 
     check_settings(codec, quality, effort)
@@ -73,13 +72,10 @@ def compress(
     def work(file: str) -> Done:
         path = outputs.path(file, base_name(file) + ".omc", binary=True)
         data = read_input(file)
-        name = codec or choose_codec(file, data)
-        spec = describe(name)
-        require(spec, quality, effort)
-        item = MODALITIES[spec.modality].open(data)
+        spec, item = open_media(file, data, codec, quality, effort)
         stream = to_stream(
             item,
-            name,
+            spec.name,
             quality=quality,
             effort=effort,
             device=device,

@@ -9,7 +9,7 @@ import typer
 from omnicodec.service.cli.batch import Done, run_each
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.files import Outputs, read_input
-from omnicodec.service.cli.media import check_settings, choose_codec, require
+from omnicodec.service.cli.media import check_settings, open_media
 from omnicodec.service.cli.naming import base_name, decoded_name
 from omnicodec.service.cli.options import (
     Codec,
@@ -55,7 +55,7 @@ def encode(
     FILE is a picture or a text, or - for stdin. FILE becomes FILE.npz beside it, and stdin
     goes to stdout, unless -o says otherwise.
     """
-    from omnicodec.codecs import MODALITIES, describe, load
+    from omnicodec.codecs import load
 
     check_settings(codec, quality, effort)
     outputs = Outputs(output, files, force=force, as_json=as_json)
@@ -63,11 +63,8 @@ def encode(
     def work(file: str) -> Done:
         path = outputs.path(file, base_name(file) + ".npz", binary=True)
         data = read_input(file)
-        name = codec or choose_codec(file, data)
-        spec = describe(name)
-        require(spec, quality, effort)
-        item = MODALITIES[spec.modality].open(data)
-        loaded = load(name, device=device)
+        spec, item = open_media(file, data, codec, quality, effort)
+        loaded = load(spec.name, device=device)
         (tokens,) = loaded.encode([item], quality=quality, effort=effort)
         archive = io.BytesIO()
         tokens.save(archive)
