@@ -29,7 +29,7 @@ from omnicodec.codecs.tokens import Tokens
 from omnicodec.codecs.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from omnicodec.codecs.stream import compress, decompress
+    from omnicodec.codecs.stream import compress, compress_many, decompress, decompress_many
 
 __all__ = [
     "MODALITIES",
@@ -55,7 +55,9 @@ __all__ = [
     "Vocabulary",
     "available",
     "compress",
+    "compress_many",
     "decompress",
+    "decompress_many",
     "default_codec",
     "describe",
     "load",
@@ -64,7 +66,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what needs protobuf when it is first asked for: that takes as long as the rest."""
-    if name in {"compress", "decompress"}:
+    if name in {"compress", "compress_many", "decompress", "decompress_many"}:
         from omnicodec.codecs import stream
 
         return getattr(stream, name)

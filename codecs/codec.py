@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from omnicodec.codecs.errors import FingerprintMismatch, InvalidInput
 from omnicodec.codecs.media import Media
+from omnicodec.codecs.threads import in_order
 from omnicodec.codecs.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class CodecSpec:
     `Tokens.extent` in the order in which streams store them, `covers` says what one
     position covers (`{"height": 16, "width": 16}` pixels, `{"bytes": 1}`).
     `fingerprint` is SHA-256 over configuration and weights, cut to 16 hex digits; `prior` is
-    that of the codec's prior, which streams carry as well.
+    that of the codec's prior, which streams carry as well. `qualities`, `efforts` and
+    `methods` are what `Settings` may name.
     """
 
     name: str
@@ -47,6 +49,7 @@ class CodecSpec:
     streaming: bool = False
     qualities: tuple[int, ...] = ()
     efforts: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
     weight_bytes: int = 0
     citation: str = ""
     licence: str = "Apache-2.0"
@@ -58,11 +61,13 @@ class Settings:
     """How to encode, for the codecs that leave a choice; None is the codec's default.
 
     `quality` is one of `CodecSpec.qualities`, larger is better; `effort` one of
-    `CodecSpec.efforts`.
+    `CodecSpec.efforts`; `method` one of `CodecSpec.methods`: ways to choose an item's tokens,
+    all of which are decoded alike. The first is the default.
     """
 
     quality: int | None = None
     effort: str | None = None
+    method: str | None = None
 
 
 class Codec(ABC, Generic[M]):
@@ -76,6 +81,12 @@ class Codec(ABC, Generic[M]):
     spec: CodecSpec
     prior: Prior
     media_type: ClassVar[type[Media]]
+
+    on_device: ClassVar[bool] = True
+    """Whether a network runs on a torch device; others are opened for "cpu", without torch."""
+
+    parallel: ClassVar[bool] = False
+    """Whether items are worth a thread each: working on one takes long and releases the GIL."""
 
     chunk_positions: ClassVar[int] = 1 << 16
     """Positions of a chunk of a stream: the unit of seeking, and of what damage destroys."""
@@ -94,6 +105,11 @@ class Codec(ABC, Generic[M]):
     def _encode(self, item: M, settings: Settings) -> Tokens:
         """Return the tokens of one item; the settings are known to be this codec's."""
 
+    def _encode_all(self, items: Sequence[M], settings: Settings) -> list[Tokens]:
+        """Return the tokens of each item; codecs whose engine takes batches override it."""
+        work = in_order(lambda item: self._encode(item, settings), items, parallel=self.parallel)
+        return list(work)
+
     @abstractmethod
     def _decode(self, tokens: Tokens, missing: Mask | None) -> M:
         """Return the item of checked tokens; `missing` marks positions to fill in."""
@@ -108,29 +124,35 @@ class Codec(ABC, Generic[M]):
         """
 
     def encode(
-        self, items: Sequence[M], *, quality: int | None = None, effort: str | None = None
+        self,
+        items: Sequence[M],
+        *,
+        quality: int | None = None,
+        effort: str | None = None,
+        method: str | None = None,
     ) -> list[Tokens]:
         """Return the tokens of each item.
 
-        Raises `InvalidInput` when an item is not of this codec's modality, or for a quality
-        or effort that the codec does not have.
+        Raises `InvalidInput` when an item is not of this codec's modality, or for a quality,
+        effort or method that the codec does not have.
         """
         spec = self.spec
         for what, value, known in (
             ("quality", quality, spec.qualities),
             ("effort", effort, spec.efforts),
+            ("method", method, spec.methods),
         ):
             if value is not None and value not in known:
                 choices = ", ".join(map(str, known)) or "none, it has one fixed setting"
                 raise InvalidInput(f"{spec.name} has no {what} {value}; known: {choices}")
-        settings = Settings(quality=quality, effort=effort)
+        settings = Settings(quality=quality, effort=effort, method=method)
         for item in items:
             if not isinstance(item, self.media_type):
                 raise InvalidInput(
                     f"{self.spec.name} encodes {self.media_type.__name__}, "
                     f"not {type(item).__name__}"
                 )
-        return [self._encode(item, settings) for item in items]
+        return self._encode_all(items, settings)
 
     def decode(
         self, tokens: Sequence[Tokens], *, missing: Sequence[Mask | None] | None = None
@@ -148,7 +170,12 @@ class Codec(ABC, Generic[M]):
             self.check(item)
             if mask is not None and (mask.dtype != np.bool_ or mask.shape != (len(item),)):
                 raise InvalidInput(f"mask must be bool of shape ({len(item)},), not {mask.shape}")
-        return [self._decode(t, m) for t, m in zip(tokens, masks, strict=True)]
+        pairs = zip(tokens, masks, strict=True)
+        return list(in_order(lambda pair: self._decode(*pair), pairs, parallel=self.parallel))
+
+    def warm(self) -> None:
+        """Compile ahead what the first item would wait for: what the prior does, and the codec."""
+        self.prior.warm()
 
     def check(self, tokens: Tokens) -> None:
         """Raise the error that says why this codec cannot decode `tokens`, if any."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import threading
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omnicodec.codecs.codec import Codec, CodecSpec
@@ -51,26 +53,51 @@ def available() -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def describe(name: str) -> CodecSpec:
+def describe(name: str | os.PathLike[str]) -> CodecSpec:
     """Return the spec of the codec `name[@version]` without loading its network.
 
-    Raises `UnknownCodec` when there is no such codec or version.
+    Raises `UnknownCodec` when there is no such codec or version, and for a path what `load`
+    raises.
     """
-    return _find(name)[1]
+    return load(name).spec if isinstance(name, os.PathLike) else _find(name)[1]
 
 
-def load(name: str, *, device: str = "auto") -> AnyCodec:
+def load(name: str | os.PathLike[str], *, device: str = "auto") -> AnyCodec:
     """Return the codec `name[@version]`, the same instance for the same name and device.
+
+    A path opens what is not shipped: a `tokenizer.json`, a folder with one, or the
+    `export/` of a trained `text/bpe`. It must be a `pathlib.Path` and no str, since names
+    come from streams and requests too, which never make anything open a file.
 
     `device` is "auto" (a GPU where there is one), "cpu", or a torch device such as
     "cuda:1". Raises `UnknownCodec`, `InvalidInput` or `Unavailable`.
     """
+    if isinstance(name, os.PathLike):
+        return _load_path(Path(name))
     cls, spec = _find(name)
-    device = resolve_device(device) if spec.weight_bytes else "cpu"
+    device = resolve_device(device) if cls.on_device else "cpu"
     with _loading:
         key = (spec.name, device)
         if key not in _loaded:
             _loaded[key] = cls.open(device)
+        return _loaded[key]
+
+
+def _load_path(path: Path) -> AnyCodec:
+    from omnicodec.codecs.text.bpe import BPECodec
+
+    file = path
+    if path.is_dir():
+        file = path / ("config.json" if (path / "model.safetensors").exists() else "tokenizer.json")
+    try:
+        changed = file.stat().st_mtime_ns
+    except OSError as e:
+        raise InvalidInput(f"cannot read {str(path)!r}: {e.strerror}") from e
+    with _loading:
+        key = (f"{file.resolve()}@{changed}", "cpu")
+        if key not in _loaded:
+            trained = file.name == "config.json"
+            _loaded[key] = BPECodec.from_folder(path) if trained else BPECodec.from_file(file)
         return _loaded[key]
 
 

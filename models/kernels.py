@@ -27,12 +27,15 @@ from functools import cache
 from importlib.util import cache_from_source
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import numba
 import numba.core.event
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+Integer: TypeAlias = Any
+"""An integer of Python or of numpy: compiled code has but one kind."""
 
 _ROOM: Final = 1 << 20
 """Bytes that must fit a folder before it is chosen: a quota shows only when it is used up."""

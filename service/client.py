@@ -107,10 +107,11 @@ class Client:
         *,
         quality: int | None = None,
         effort: str | None = None,
+        method: str | None = None,
     ) -> list[Tokens]:
         """Return the tokens of each item; files are opened by the server."""
         with convert.fitting("settings"):
-            base = pb.EncodeRequest(codec=codec, quality=quality, effort=effort)
+            base = pb.EncodeRequest(codec=codec, quality=quality, effort=effort, method=method)
         answers = self._batched("Encode", base, "items", map(_to_message, _many(items)), "tokens")
         return [convert.tokens_from_proto(tokens) for tokens in answers]
 
@@ -136,10 +137,11 @@ class Client:
         *,
         quality: int | None = None,
         effort: str | None = None,
+        method: str | None = None,
     ) -> list[bytes]:
         """Return the .omc stream of each item; files are opened by the server."""
         with convert.fitting("settings"):
-            base = pb.CompressRequest(codec=codec, quality=quality, effort=effort)
+            base = pb.CompressRequest(codec=codec, quality=quality, effort=effort, method=method)
         messages = map(_to_message, _many(items))
         return self._batched("Compress", base, "items", messages, "streams")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,9 +36,20 @@ class Prior(ABC):
 
     fingerprint: str
 
+    parallel: ClassVar[bool] = False
+    """Whether chunks are worth a thread each: coding one takes long and releases the GIL."""
+
     @abstractmethod
     def encode(self, ids: NDArray[np.int32], span: Span) -> bytes:
         """Return the bytes of one chunk: ids of shape `(K, len(span))`, in range."""
+
+    def encode_large(self, ids: NDArray[np.int32], span: Span) -> bytes | None:
+        """Return the bytes of a chunk that is far larger than the codec's usual ones.
+
+        None, unless a prior finds in long items what its usual chunks hide from it.
+        `decode` reads it.
+        """
+        return None
 
     @abstractmethod
     def decode(self, data: bytes, span: Span) -> NDArray[np.int32]:
@@ -45,3 +57,6 @@ class Prior(ABC):
 
         Raises `CorruptStream` when the bytes cannot be those of such a chunk.
         """
+
+    def warm(self) -> None:  # noqa: B027  # most priors have nothing to do
+        """Compile ahead what the first chunk would wait for; nothing, unless a prior says so."""

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from omnicodec.codecs.stream.omc import (
-    StreamContents,
+from omnicodec.codecs.stream.items import (
     compress,
+    compress_many,
     decompress,
-    inspect,
-    read_tokens,
-    write_tokens,
+    decompress_many,
 )
+from omnicodec.codecs.stream.omc import StreamContents, inspect, read_tokens, write_tokens
 
-__all__ = ["StreamContents", "compress", "decompress", "inspect", "read_tokens", "write_tokens"]
+__all__ = [
+    "StreamContents",
+    "compress",
+    "compress_many",
+    "decompress",
+    "decompress_many",
+    "inspect",
+    "read_tokens",
+    "write_tokens",
+]

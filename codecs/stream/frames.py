@@ -23,12 +23,14 @@ VERSION: Final = 1
 SYNC: Final = b"\xc5K"
 
 MAX_HEADER_BYTES: Final = 1 << 20
-MAX_CHUNK_POSITIONS: Final = 1 << 20
-MAX_PAYLOAD_BYTES: Final = 1 << 24
+MAX_CHUNK_POSITIONS: Final = 1 << 26
+MAX_PAYLOAD_BYTES: Final = 1 << 26
 
 # Behind damage the reader tries every place that looks like a chunk. Each try costs a
-# checksum, so a hostile stream of nothing but sync bytes is given up after this many.
+# checksum, so a hostile stream of nothing but sync bytes is given up after this many, or when
+# checksums went over the stream this often.
 _MAX_RESYNC_TRIES: Final = 4096
+_MAX_RESYNC_PASSES: Final = 16
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,31 @@ def read_chunk(data: bytes, at: int) -> tuple[Chunk, int]:
 
     Raises `CorruptStream` when there is no whole, undamaged chunk.
     """
+    index, positions, payload, end = _chunk_bounds(data, at)
+    if not _seal_holds(data, at, end):
+        raise CorruptStream(f"the chunk at byte {at} is damaged")
+    return Chunk(index, positions, data[payload:end]), end + 4
+
+
+def salvage_chunks(data: bytes, at: int) -> Iterator[Chunk]:
+    """Yield every whole chunk from byte `at` on, skipping whatever lies between."""
+    tries, checked = 0, 0
+    while (at := data.find(SYNC, at)) >= 0:
+        if tries >= _MAX_RESYNC_TRIES or checked > _MAX_RESYNC_PASSES * len(data):
+            return
+        try:
+            end = _chunk_bounds(data, at)[-1]
+            checked += end - at
+            chunk, at = read_chunk(data, at)
+        except CorruptStream:
+            tries += 1
+            at += 1
+        else:
+            yield chunk
+
+
+def _chunk_bounds(data: bytes, at: int) -> tuple[int, int, int, int]:
+    """Return index, positions, and where payload and checksum begin, of what looks like a chunk."""
     start = at
     if data[at : at + len(SYNC)] != SYNC:
         raise CorruptStream(f"no chunk at byte {at}")
@@ -88,22 +115,7 @@ def read_chunk(data: bytes, at: int) -> tuple[Chunk, int]:
     end = at + length
     if end + 4 > len(data):
         raise CorruptStream(f"the stream is cut off in the chunk at byte {start}")
-    if not _seal_holds(data, start, end):
-        raise CorruptStream(f"the chunk at byte {start} is damaged")
-    return Chunk(index, positions, data[at:end]), end + 4
-
-
-def salvage_chunks(data: bytes, at: int) -> Iterator[Chunk]:
-    """Yield every whole chunk from byte `at` on, skipping whatever lies between."""
-    tries = 0
-    while tries < _MAX_RESYNC_TRIES and (at := data.find(SYNC, at)) >= 0:
-        try:
-            chunk, at = read_chunk(data, at)
-        except CorruptStream:
-            tries += 1
-            at += 1
-        else:
-            yield chunk
+    return index, positions, at, end
 
 
 def _sealed(data: bytes) -> bytes:

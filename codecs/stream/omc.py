@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
 
 from omnicodec.codecs.codec import Mask
-from omnicodec.codecs.errors import CorruptStream, FingerprintMismatch, InvalidInput
+from omnicodec.codecs.errors import (
+    CorruptStream,
+    FingerprintMismatch,
+    InvalidInput,
+    OmnicodecError,
+)
 from omnicodec.codecs.limits import MAX_POSITIONS
-from omnicodec.codecs.media import Media
 from omnicodec.codecs.prior import Span
 from omnicodec.codecs.registry import AnyCodec, load
 from omnicodec.codecs.stream import frames
+from omnicodec.codecs.threads import in_order
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.v1.stream_pb2 import StreamHeader
 
@@ -36,41 +42,6 @@ class StreamContents:
     missing: Mask | None = field(default=None)
 
 
-def compress(
-    media: Media,
-    codec: str,
-    *,
-    quality: int | None = None,
-    effort: str | None = None,
-    device: str = "auto",
-    source_name: str = "",
-    source_size: int = 0,
-) -> bytes:
-    """Return the .omc stream of one item.
-
-    `source_name` and `source_size` describe the file that the item came from, if any.
-    Raises what `load` and `Codec.encode` raise.
-    """
-    loaded = load(codec, device=device)
-    (tokens,) = loaded.encode([media], quality=quality, effort=effort)
-    return write_tokens(
-        tokens, loaded, quality=quality, source_name=source_name, source_size=source_size
-    )
-
-
-def decompress(stream: bytes, *, partial: bool = False, device: str = "auto") -> Media:
-    """Return the item of an .omc stream, which names its codec.
-
-    With `partial`, a damaged or cut-off stream gives back what its whole chunks hold, and
-    the codec fills in the rest. Raises `CorruptStream` for damage, `FingerprintMismatch`
-    for a stream of another model.
-    """
-    contents = read_tokens(stream, partial=partial, device=device)
-    codec = load(contents.tokens.codec, device=device)
-    media: Media = codec.decode([contents.tokens], missing=[contents.missing])[0]
-    return media
-
-
 def write_tokens(
     tokens: Tokens,
     codec: AnyCodec,
@@ -80,12 +51,19 @@ def write_tokens(
     source_size: int = 0,
     metadata: Mapping[str, str] | None = None,
     chunk_positions: int | None = None,
+    threads: int | None = None,
 ) -> bytes:
-    """Return the .omc stream of one item's tokens; they must be `codec`'s own."""
+    """Return the .omc stream of one item's tokens; they must be `codec`'s own.
+
+    Chunks are coded on `threads` threads where the prior is worth it (None: one for each
+    core); the stream does not depend on that. They hold `chunk_positions` positions, unless
+    the prior has a shorter code for much longer ones.
+    """
     codec.check(tokens)
     chunk_positions = codec.chunk_positions if chunk_positions is None else chunk_positions
     if not 0 < chunk_positions <= frames.MAX_CHUNK_POSITIONS:
         raise InvalidInput(f"chunks hold 1 to {frames.MAX_CHUNK_POSITIONS} positions")
+    chunks = _encode(tokens, codec, chunk_positions, threads)
     header = StreamHeader(
         codec=tokens.codec,
         codec_version=codec.spec.version,
@@ -93,7 +71,7 @@ def write_tokens(
         prior=bytes.fromhex(codec.prior.fingerprint),
         grid=tokens.grid,
         extent=[tokens.extent[name] for name in codec.spec.extent],
-        chunk_positions=chunk_positions,
+        chunk_positions=max((chunk.positions for chunk in chunks), default=chunk_positions),
         quality=quality,
         metadata=metadata or {},
     )
@@ -101,15 +79,37 @@ def write_tokens(
         header.source.name = source_name
         header.source.size = source_size
 
-    def chunks() -> Iterator[frames.Chunk]:
-        for index, start in enumerate(range(0, len(tokens), chunk_positions)):
-            span = Span(tokens.grid, start, min(start + chunk_positions, len(tokens)))
-            payload = codec.prior.encode(tokens.ids[:, span.start : span.stop], span)
-            yield frames.Chunk(index, len(span), payload)
-
     # Serialized messages are not canonical, which is fine here: nothing hashes a header.
     data = header.SerializeToString(deterministic=True)
-    return b"".join(frames.write_frames(data, chunks()))
+    return b"".join(frames.write_frames(data, chunks))
+
+
+def _encode(
+    tokens: Tokens, codec: AnyCodec, chunk_positions: int, threads: int | None
+) -> list[frames.Chunk]:
+    prior, total = codec.prior, len(tokens)
+
+    def span_at(start: int, size: int) -> Span:
+        return Span(tokens.grid, start, min(start + size, total))
+
+    def encode(start: int) -> frames.Chunk:
+        span = span_at(start, chunk_positions)
+        payload = prior.encode(tokens.ids[:, span.start : span.stop], span)
+        return frames.Chunk(start // chunk_positions, len(span), payload)
+
+    starts = range(0, total, chunk_positions)
+    parallel = prior.parallel and len(starts) > 1
+    chunks = list(in_order(encode, starts, parallel=parallel, threads=threads))
+    if len(chunks) < 2:
+        return chunks
+    large = []
+    for index, start in enumerate(range(0, total, frames.MAX_CHUNK_POSITIONS)):
+        span = span_at(start, frames.MAX_CHUNK_POSITIONS)
+        payload = prior.encode_large(tokens.ids[:, span.start : span.stop], span)
+        if payload is None or len(payload) > frames.MAX_PAYLOAD_BYTES:
+            return chunks
+        large.append(frames.Chunk(index, len(span), payload))
+    return min(chunks, large, key=lambda form: sum(len(chunk.payload) for chunk in form))
 
 
 def inspect(stream: bytes) -> StreamHeader:
@@ -117,14 +117,21 @@ def inspect(stream: bytes) -> StreamHeader:
     return _parse_header(stream)[0]
 
 
-def read_tokens(stream: bytes, *, partial: bool = False, device: str = "auto") -> StreamContents:
-    """Return the tokens of an .omc stream.
+def read_tokens(
+    stream: bytes,
+    *,
+    codec: AnyCodec | None = None,
+    partial: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+) -> StreamContents:
+    """Return the tokens of an .omc stream, made by `codec` or else by the one that it names.
 
     With `partial`, positions of damaged chunks are marked in `StreamContents.missing`
-    instead of raising `CorruptStream`; their ids are 0.
+    instead of raising `CorruptStream`; their ids are 0. `threads` are as in `write_tokens`.
     """
     header, at = _parse_header(stream)
-    codec = load(header.codec, device=device)
+    codec = codec or load(header.codec, device=device)
     _check_models(header, codec)
     grid = tuple(header.grid)
     extent = _check_layout(header, codec, grid)
@@ -137,18 +144,40 @@ def read_tokens(stream: bytes, *, partial: bool = False, device: str = "auto") -
         grid = (positions,)
     ids = np.zeros((len(codec.spec.codebook_sizes), positions), np.int32)
     missing = np.ones(positions, np.bool_)
-    for index, chunk in found.items():
-        start = index * header.chunk_positions
+
+    def decode(chunk: frames.Chunk) -> tuple[slice, NDArray[np.int32] | None]:
+        start = chunk.index * header.chunk_positions
         span = Span(tuple(header.grid), start, start + chunk.positions)
         try:
-            ids[:, span.start : span.stop] = codec.prior.decode(chunk.payload, span)
+            return slice(span.start, span.stop), codec.prior.decode(chunk.payload, span)
         except CorruptStream:
             if not partial:
                 raise
-        else:
-            missing[span.start : span.stop] = False
+            return slice(span.start, span.stop), None
+
+    parallel = codec.prior.parallel and len(found) > 1
+    for place, part in in_order(decode, found.values(), parallel=parallel, threads=threads):
+        if part is not None:
+            ids[:, place] = part
+            missing[place] = False
     tokens = Tokens(header.codec, header.fingerprint.hex(), ids, grid, extent)
     return StreamContents(tokens, header, missing if missing.any() else None)
+
+
+def reads_apart(stream: bytes, device: str) -> bool:
+    """Return whether a stream is best read beside others; one that cannot be read is not."""
+    try:
+        return load(inspect(stream).codec, device=device).prior.parallel
+    except OmnicodecError:
+        return False
+
+
+def positions(stream: bytes) -> int:
+    """Return how many positions a stream's header says that there are; 0 if it cannot be read."""
+    try:
+        return min(math.prod(inspect(stream).grid), MAX_POSITIONS)
+    except OmnicodecError:
+        return 0
 
 
 def _parse_header(stream: bytes) -> tuple[StreamHeader, int]:

@@ -6,12 +6,12 @@ it may be called from other compiled loops, so that a decoder's inner loop needs
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omnicodec.models.kernels import kernel
+from omnicodec.models.kernels import Integer, kernel
 
 # Operations of a program; the columns that each uses are in `advance`.
 EMBED: Final = 0
@@ -29,9 +29,6 @@ HEADER: Final = 4
 
 GATE_BITS: Final = 15
 """An update gate counts 2**-15; its table ends at 2**15 - 1."""
-
-Integer: TypeAlias = Any
-"""An integer of Python or of numpy: compiled code has but one kind."""
 
 I32 = np.int32
 HALF_GATE: Final = 1 << (GATE_BITS - 1)

@@ -3,7 +3,7 @@
     models/weights/<modality>/<kind>/
         config.json          the network's configuration
         model.safetensors    its weights
-        prior.safetensors    the tables of its prior
+        prior.safetensors    the tables of its prior; packed as prior.safetensors.zst if large
         card.md              data, licences, recipe, hardware, measured results, limits
 
 Nothing here needs torch: specs and fingerprints are read without it.
@@ -67,6 +67,14 @@ def read_folder(path: Path) -> Shipped:
     )
 
 
+def pack(tensors: Mapping[str, Array]) -> bytes:
+    """Return tensors as the content of a `.safetensors.zst` file."""
+    import zstandard
+
+    content = safetensors.save({k: np.ascontiguousarray(v) for k, v in tensors.items()})
+    return bytes(zstandard.ZstdCompressor(level=22).compress(content))
+
+
 def fingerprint(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> str:
     """Return SHA-256 over configuration and tensors, cut to 16 hex digits.
 
@@ -83,4 +91,9 @@ def fingerprint(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> str:
 
 
 def _read_tensors(path: Path) -> dict[str, Array]:
+    packed = path.with_name(path.name + ".zst")
+    if packed.exists():
+        import zstandard
+
+        return safetensors.load(zstandard.ZstdDecompressor().decompress(packed.read_bytes()))
     return safetensors.load_file(path) if path.exists() else {}

@@ -7,7 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from omnicodec.service.cli.command import PlainGroup
-from omnicodec.service.cli.commands import codecs, evaluate, info, serve, streams, tokens, train
+from omnicodec.service.cli.commands import (
+    codecs,
+    evaluate,
+    info,
+    serve,
+    streams,
+    tokens,
+    train,
+    warm,
+)
 from omnicodec.service.cli.options import state_of
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -76,7 +85,7 @@ def _globals(
         raise typer.Exit(2)
 
 
-for _module in (codecs, tokens, streams, info, evaluate, train, serve):
+for _module in (codecs, tokens, streams, info, evaluate, train, serve, warm):
     for _command in _module.COMMANDS:
         _command.add_to(app)
 

@@ -1,17 +1,20 @@
-"""The same work on one file after another; a file that fails does not stop the others."""
+"""The same work on many files; a file that fails does not stop the others."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from omnicodec.service.cli.console import State, complain, explain, note, print_json, progress
 from omnicodec.service.cli.naming import shown_name
+
+if TYPE_CHECKING:
+    from omnicodec.codecs.registry import AnyCodec
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,31 @@ class Done:
 
     line: str
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Slow:
+    """The slow part of the work on one file; beside that of other files where `parallel`.
+
+    `size` is that of the file, or the number of its positions.
+    """
+
+    run: Callable[[], Any]
+    parallel: bool
+    size: int
+
+
+Work = Generator[Slow, Any, Done]
+"""The work on one file. It yields its slow part, is sent what that gives, and says what was done.
+
+What stands before and behind the slow part runs in order and alone, file by file: inputs are
+opened, outputs checked and written.
+"""
+
+
+def apart(codec: AnyCodec) -> bool:
+    """Return whether items are best compressed beside others: a network uses all cores alone."""
+    return codec.parallel or (codec.prior.parallel and not codec.on_device)
 
 
 @contextmanager
@@ -36,7 +64,7 @@ def naming(file: str) -> Iterator[None]:
 def run_each(
     state: State,
     files: Sequence[str],
-    work: Callable[[str], Done],
+    work: Callable[[str], Work],
     *,
     as_json: bool,
     say: Callable[[str], None] = note,
@@ -45,13 +73,16 @@ def run_each(
 
     Lines of files that are done go to `say`, those of failures always to stderr.
     """
+    from omnicodec.codecs.threads import in_order
+
     first_failure = 0
     results: list[dict[str, Any]] = []
+    tasks = (_Task(file, work(file)) for file in files)
     with progress(len(files)) as advance:
-        for file in files:
-            name = shown_name(file)
+        for task in in_order(_Task.run, tasks, parallel=_Task.is_parallel, size=_Task.size):
+            name = shown_name(task.file)
             try:
-                done = work(file)
+                done = task.finish()
             except BrokenPipeError:
                 raise  # nobody reads any more: not this file's fault
             except Exception as e:
@@ -68,3 +99,47 @@ def run_each(
     if as_json:
         print_json({"files": results})
     raise typer.Exit(first_failure)
+
+
+class _Task:
+    """The work on one file in three parts; an error in one of them is kept for `finish`."""
+
+    def __init__(self, file: str, work: Work) -> None:
+        self.file = file
+        self._work = work
+        self._slow: Slow | None = None
+        self._result: Any = None
+        self._error: Exception | None = None
+        try:
+            self._slow = next(work)
+        except Exception as e:
+            self._error = e
+
+    def is_parallel(self) -> bool:
+        return self._slow is not None and self._slow.parallel
+
+    def size(self) -> int:
+        return 0 if self._slow is None else self._slow.size
+
+    def run(self) -> _Task:
+        """Do the slow part, in whatever thread."""
+        if self._slow is not None:
+            try:
+                self._result = self._slow.run()
+            except Exception as e:
+                self._error = e
+            self._slow = None  # and the input that it held
+        return self
+
+    def finish(self) -> Done:
+        """Do the rest, or raise the error of what came before."""
+        if self._error is not None:
+            self._work.close()
+            raise self._error
+        result, self._result = self._result, None
+        try:
+            self._work.send(result)
+        except StopIteration as e:
+            done: Done = e.value
+            return done
+        raise RuntimeError("the work on a file has one slow part")

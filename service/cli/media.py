@@ -11,28 +11,39 @@ from omnicodec.service.cli.naming import STDIN
 
 if TYPE_CHECKING:
     from omnicodec.codecs import CodecSpec, Media
+    from omnicodec.codecs.codec import Settings
 
 
-def check_settings(codec: str, quality: int | None, effort: str | None) -> None:
+def named(codec: str) -> str | Path:
+    """Return the codec of `--codec`: a name, or what is not known by name but lies on disk."""
+    from omnicodec.codecs import available
+
+    known = codec.partition("@")[0] in available()
+    return Path(codec) if codec and not known and Path(codec).exists() else codec
+
+
+def check_settings(codec: str | Path, settings: Settings) -> None:
     """Raise `UnknownCodec` or `UsageError` for what would fail alike for every file."""
     from omnicodec.codecs import describe
 
     if codec:
-        require(describe(codec), quality, effort)
+        require(describe(codec), settings)
 
 
-def require(spec: CodecSpec, quality: int | None, effort: str | None) -> None:
-    """Raise `UsageError` unless the codec has this quality and effort."""
-    if quality is not None and quality not in spec.qualities:
-        known = ", ".join(map(str, spec.qualities)) or "none, it has one fixed quality"
-        raise UsageError(f"{spec.name} has no quality {quality}; known: {known}")
-    if effort is not None and effort not in spec.efforts:
-        known = ", ".join(spec.efforts) or "none, it has one fixed effort"
-        raise UsageError(f"{spec.name} has no effort {effort!r}; known: {known}")
+def require(spec: CodecSpec, settings: Settings) -> None:
+    """Raise `UsageError` unless the codec has this quality, effort and method."""
+    for what, value, known in (
+        ("quality", settings.quality, spec.qualities),
+        ("effort", settings.effort, spec.efforts),
+        ("method", settings.method, spec.methods),
+    ):
+        if value is not None and value not in known:
+            choices = ", ".join(map(str, known)) or f"none, it has one fixed {what}"
+            raise UsageError(f"{spec.name} has no {what} {value!r}; known: {choices}")
 
 
 def open_media(
-    file: str, data: bytes, codec: str, quality: int | None, effort: str | None
+    file: str, data: bytes, codec: str | Path, settings: Settings
 ) -> tuple[CodecSpec, Media]:
     """Return the item in a file's bytes and the spec of the codec that it gets.
 
@@ -41,7 +52,7 @@ def open_media(
     from omnicodec.codecs import MODALITIES, describe
 
     spec = describe(codec or choose_codec(file, data))
-    require(spec, quality, effort)
+    require(spec, settings)
     return spec, MODALITIES[spec.modality].open(data)
 
 

@@ -56,6 +56,18 @@ Codec = Annotated[
     ),
 ]
 
+TokenCodec = Annotated[
+    str,
+    typer.Option(
+        "--codec",
+        "-c",
+        metavar="CODEC",
+        show_default=False,
+        help="One of `omnicodec codecs`, or a tokenizer.json, for decode the one that encode was "
+        "given. Default: by the file's ending, else its content.",
+    ),
+]
+
 Quality = Annotated[
     int | None,
     typer.Option(
@@ -73,6 +85,15 @@ Effort = Annotated[
         "--effort",
         metavar="EFFORT",
         help="How hard to try, for codecs with efforts. Default: the codec's own.",
+    ),
+]
+
+Method = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        metavar="METHOD",
+        help="How tokens are chosen, for codecs with methods. Default: the codec's own.",
     ),
 ]
 

@@ -74,7 +74,7 @@ def package_version(name: str) -> str:
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Return the command as one could type it, paths that lead elsewhere cut to their last part.
+    """Return the command as one could type it, absolute paths cut to their last part.
 
     Results are published; where somebody's folders lie is not for publishing.
     """
@@ -90,8 +90,7 @@ def command_line(arguments: Sequence[str]) -> str:
     words = []
     for word in rest:
         option, equals, value = word.rpartition("=")
-        outside = Path(value).is_absolute() or value.startswith("..")
-        short = Path(value).name if outside else value
+        short = Path(value).name if Path(value).is_absolute() else value
         words.append(shlex.quote(f"{option}{equals}{short}"))
     return " ".join([program, *words])
 

@@ -25,12 +25,12 @@ def timed(step: Callable[[], T]) -> tuple[T, float]:
 
 
 def measure_codec(
-    codec: AnyCodec, device: str, kind: Modality, name: str, original: Media
+    codec: AnyCodec, kind: Modality, name: str, original: Media
 ) -> tuple[Item, Media]:
     """Return the figures of one item and its reconstruction, decoded from its .omc stream."""
     (tokens,), encoding = timed(lambda: codec.encode([original]))
     stream, writing = timed(lambda: write_tokens(tokens, codec))
-    contents, reading = timed(lambda: read_tokens(stream, device=device))
+    contents, reading = timed(lambda: read_tokens(stream, codec=codec))
     (decoded,), decoding = timed(lambda: codec.decode([contents.tokens]))
     seconds = Seconds(
         encode=encoding,

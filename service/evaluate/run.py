@@ -25,7 +25,7 @@ PREVIEW_SIZE: Final = (400, 300)
 
 
 def evaluate(
-    codec: str,
+    codec: str | Path,
     data: Path,
     *,
     against: Sequence[str] = (),
@@ -51,10 +51,10 @@ def evaluate(
     previews: dict[str, Preview] = {}
     for name, media in islice(source, max_items):
         if not items:  # warm up: the first call of anything is slower than the others
-            measure_codec(loaded, device, kind, name, media)
+            measure_codec(loaded, kind, name, media)
             for anchor in anchors:
                 measure_anchor(anchor, anchor.ladder[0], kind, name, media)
-        item, decoded = measure_codec(loaded, device, kind, name, media)
+        item, decoded = measure_codec(loaded, kind, name, media)
         items.append(item)
         report(_line(item, kind))
         if isinstance(media, Image) and isinstance(decoded, Image):
@@ -77,7 +77,7 @@ def evaluate(
         items=tuple(items),
         skipped=tuple(source.skipped),
         anchors=tuple(_anchor_report(anchor, points, summary, kind) for anchor in anchors),
-        environment=Environment.here(device if spec.weight_bytes else "cpu"),
+        environment=Environment.here(device if loaded.on_device else "cpu"),
         previews=previews,
     )
 

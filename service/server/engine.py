@@ -13,12 +13,14 @@ from omnicodec.codecs import (
     Codec,
     LimitExceeded,
     Media,
+    OmnicodecError,
     Tokens,
     available,
     describe,
     load,
 )
 from omnicodec.codecs.stream import StreamContents, inspect, read_tokens, write_tokens
+from omnicodec.codecs.stream.omc import reads_apart
 from omnicodec.service import convert
 from omnicodec.service.server.jobs import BatchTooLarge, Job, Stage, Workers
 from omnicodec.service.server.options import ServerOptions
@@ -68,7 +70,8 @@ class Engine:
         def to_stream(tokens: Tokens) -> bytes:
             return write_tokens(tokens, codec, quality=quality)
 
-        stages = [open_media, encode, Stage(self._workers.cpu, to_stream)]
+        last = Stage(self._workers.cpu, to_stream, lambda _: codec.prior.parallel)
+        stages = [open_media, encode, last]
         return pb.CompressResponse(streams=await self._run(job, request.items, stages))
 
     async def decode(self, request: pb.DecodeRequest, job: Job) -> pb.DecodeResponse:
@@ -82,7 +85,10 @@ class Engine:
             media: Media = codec.decode([tokens])[0]
             return media
 
-        stages = [Stage(self._workers.compute, decode), self._to_media(suffix)]
+        def apart(message: media_pb2.Tokens) -> bool:
+            return self._decodes_apart(message.codec)
+
+        stages = [Stage(self._workers.compute, decode, apart), self._to_media(suffix)]
         return pb.DecodeResponse(items=await self._run(job, request.tokens, stages))
 
     async def decompress(self, request: pb.DecompressRequest, job: Job) -> pb.DecompressResponse:
@@ -100,9 +106,15 @@ class Engine:
             media: Media = codec.decode([contents.tokens], missing=[contents.missing])[0]
             return media
 
+        def apart(stream: bytes) -> bool:
+            return reads_apart(stream, self._options.device)
+
+        def decodes_apart(contents: StreamContents) -> bool:
+            return self._decodes_apart(contents.tokens.codec)
+
         stages = [
-            Stage(self._workers.cpu, read),
-            Stage(self._workers.compute, decode),
+            Stage(self._workers.cpu, read, apart),
+            Stage(self._workers.compute, decode, decodes_apart),
             self._to_media(suffix),
         ]
         return pb.DecompressResponse(items=await self._run(job, request.streams, stages))
@@ -110,12 +122,15 @@ class Engine:
     async def _encoder(self, request: R, job: Job) -> tuple[Codec[Any], Stage, Stage]:
         """Return the codec of a request, and the stages that open and encode its media."""
         self._check_count(len(request.items))
-        quality = request.quality if request.HasField("quality") else None
-        effort = request.effort if request.HasField("effort") else None
+        settings = {
+            name: getattr(request, name)
+            for name in ("quality", "effort", "method")
+            if request.HasField(name)
+        }
 
         def prepare() -> Codec[Any]:
             codec = self.load(request.codec)
-            codec.encode([], quality=quality, effort=effort)  # says no before files are opened
+            codec.encode([], **settings)  # says no before files are opened
             return codec
 
         codec = await job.run(self._workers.compute, prepare)
@@ -125,11 +140,22 @@ class Engine:
             return convert.media_from_proto(message, media_type)
 
         def encode(media: Media) -> Tokens:
-            (tokens,) = codec.encode([media], quality=quality, effort=effort)
+            (tokens,) = codec.encode([media], **settings)
             return tokens
 
         workers = self._workers
-        return codec, Stage(workers.cpu, open_media), Stage(workers.compute, encode)
+        return (
+            codec,
+            Stage(workers.cpu, open_media),
+            Stage(workers.compute, encode, lambda _: codec.parallel),
+        )
+
+    def _decodes_apart(self, name: str) -> bool:
+        """Return whether tokens are best decoded beside others; those that cannot be are not."""
+        try:
+            return self.load(name).parallel
+        except OmnicodecError:
+            return False
 
     def _to_media(self, suffix: str | None) -> Stage:
         def to_proto(media: Media) -> media_pb2.Media:

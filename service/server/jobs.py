@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from omnicodec.codecs import LimitExceeded, OmnicodecError
+from omnicodec.codecs.threads import in_order
 
 T = TypeVar("T")
 
@@ -37,7 +38,8 @@ class Workers:
     """The server's threads.
 
     `compute` is the one thread that runs networks: torch itself uses all cores, or the one
-    device. `cpu` opens and saves media, does the entropy coding and parses messages.
+    device. `cpu` opens and saves media, does the entropy coding and parses messages. What is
+    slow without a network is passed on to the threads of `in_order`, one for each core.
     """
 
     def __init__(self, cpu_threads: int) -> None:
@@ -52,10 +54,14 @@ class Workers:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the work on an item: what is done, and in which threads."""
+    """One step of the work on an item: what is done, and in which threads.
+
+    Items that `parallel` says yes to are worked on side by side, all others one by one.
+    """
 
     pool: ThreadPoolExecutor
     work: Callable[[Any], Any]
+    parallel: Callable[[Any], bool] = lambda _: False
 
 
 class Job:
@@ -108,7 +114,7 @@ class Job:
         rest: asyncio.Task[list[_Numbered]] | None = None
         try:
             while True:
-                piece = await self.run(first.pool, self._take, source, first.work, len(items))
+                piece = await self.run(first.pool, self._take, source, first, len(items))
                 if rest is not None:
                     results.add(await rest)
                 if not piece:
@@ -126,31 +132,35 @@ class Job:
             source = iter(piece)
             done: list[_Numbered] = []
             while len(done) < len(piece):
-                done += await self.run(stage.pool, self._take, source, stage.work, count)
+                done += await self.run(stage.pool, self._take, source, stage, count)
             piece = done
         return piece
 
-    def _take(
-        self, source: Iterator[_Numbered], work: Callable[[Any], Any], count: int
-    ) -> list[_Numbered]:
+    def _take(self, source: Iterator[_Numbered], stage: Stage, count: int) -> list[_Numbered]:
         """Work on the next items until the slice is over; on one at least, if there is one.
 
         The slice also bounds memory: what is made in it is no more than a thread can write
-        in that time, and one item.
+        in that time, and one item, or the few that `in_order` begins.
         """
-        done = []
         ends = time.monotonic() + SLICE_SECONDS
-        for index, item in source:
+
+        def until_over() -> Iterator[_Numbered]:
+            for numbered in source:
+                yield numbered
+                if time.monotonic() >= ends:
+                    return
+
+        def work(numbered: _Numbered) -> _Numbered:
             self.check()
+            index, item = numbered
             try:
-                done.append((index, work(item)))
+                return index, stage.work(item)
             except OmnicodecError as e:
                 if count > 1:
                     e.args = (f"item {index}: {e}",)
                 raise
-            if time.monotonic() >= ends:
-                break
-        return done
+
+        return list(in_order(work, until_over(), parallel=lambda n: stage.parallel(n[1])))
 
 
 _Numbered = tuple[int, Any]

@@ -93,7 +93,8 @@ class Server:
         if self._options.device not in ("auto", "cpu"):
             await loop.run_in_executor(self._workers.compute, resolve_device, self._options.device)
         for name in self._options.preload:
-            await loop.run_in_executor(self._workers.compute, engine.load, name)
+            codec = await loop.run_in_executor(self._workers.compute, engine.load, name)
+            await loop.run_in_executor(self._workers.compute, codec.warm)
 
 
 def _channel_options(options: ServerOptions) -> list[tuple[str, int]]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from omnicodec.codecs import FingerprintMismatch, Image, InvalidInput, Text, Tokens, load
+from omnicodec.codecs import (
+    FingerprintMismatch,
+    Image,
+    InvalidInput,
+    Text,
+    Tokens,
+    compress,
+    decompress,
+    load,
+)
 
 CODEC = load("text/bytes")
 (TOKENS,) = CODEC.encode([Text(b"hello")])
@@ -61,3 +70,16 @@ def test_settings_that_a_codec_does_not_have_are_refused() -> None:
         CODEC.encode([Text(b"")], quality=50)
     with pytest.raises(InvalidInput, match="no effort best"):
         CODEC.encode([Text(b"")], effort="best")
+    with pytest.raises(InvalidInput, match="no method upper; known: none"):
+        CODEC.encode([Text(b"")], method="upper")
+
+
+def test_a_method_changes_tokens_and_not_their_decoding(cased: str) -> None:
+    codec = load(cased)
+    plain = codec.encode([Text(b"words")])
+    assert plain == codec.encode([Text(b"words")], method="keep")
+    upper = codec.encode([Text(b"words")], method="upper")
+    assert codec.decode(plain + upper) == [Text(b"words"), Text(b"WORDS")]
+    assert decompress(compress(Text(b"words"), cased, method="upper")) == Text(b"WORDS")
+    with pytest.raises(InvalidInput, match="no method lower; known: keep, upper"):
+        codec.encode([], method="lower")

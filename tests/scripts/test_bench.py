@@ -1,11 +1,12 @@
-"""The parts of the benchmark script that can be tested without waiting."""
+"""The parts of the benchmarks that can be tested without waiting."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -14,74 +15,129 @@ import pytest
 
 from omnicodec.codecs import Image, InvalidInput
 
+Benches = Callable[[str], ModuleType]
+
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.fixture
-def bench() -> Iterator[ModuleType]:
+def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(SCRIPTS)
     spec = importlib.util.spec_from_file_location("bench_under_test", SCRIPTS / "bench.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    return module
 
 
-def test_ratios_are_of_rounds_and_not_of_medians(bench: ModuleType) -> None:
-    pairs = bench.Pairs(8, ("a", "b"), (1.0, 2.0, 4.0), (2.0, 2.0, 2.0))
+@pytest.fixture
+def benches(monkeypatch: pytest.MonkeyPatch) -> Benches:
+    """Return a function that imports a file of scripts/benches."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    return lambda name: importlib.import_module(f"benches.{name}")
+
+
+def test_ratios_are_of_rounds_and_not_of_medians(benches: Benches) -> None:
+    pairs = benches("_pairs").Pairs(8, ("a", "b"), (1.0, 2.0, 4.0), (2.0, 2.0, 2.0))
     figures = pairs.to_dict()
     assert figures["ratio"] == {"min": 0.5, "median": 1.0, "max": 2.0}
     assert figures["per_second"] == {"a": 4, "b": 4}
     assert json.loads(json.dumps(figures))["seconds"]["a"] == [1.0, 2.0, 4.0]
 
 
-def test_both_take_turns_at_being_first(bench: ModuleType) -> None:
+def test_both_take_turns_at_being_first(benches: Benches) -> None:
     calls: list[str] = []
     steps = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
-    pairs = bench.alternate(steps, work=1, rounds=3)
+    pairs = benches("_pairs").alternate(steps, work=1, rounds=3)
     assert "".join(calls) == "ab" + "abbaab"
     assert pairs.names == ("a", "b")
     assert len(pairs.first) == len(pairs.second) == 3
 
 
-def test_generated_pictures_are_always_the_same(bench: ModuleType) -> None:
-    pictures = bench.pictures(None, 3)
-    assert pictures == bench.pictures(None, 3)
+def test_generated_pictures_are_always_the_same(benches: Benches) -> None:
+    pictures = benches("_pictures").pictures(None, 3)
+    assert pictures == benches("_pictures").pictures(None, 3)
     assert {p.pixels.shape for p in pictures} == {(256, 256, 3)}
     assert pictures[0] != pictures[1]
 
 
-def test_pictures_of_a_folder_are_cut_and_repeated(bench: ModuleType, tmp_path: Path) -> None:
+def test_pictures_of_a_folder_are_cut_and_repeated(benches: Benches, tmp_path: Path) -> None:
+    middles = benches("_pictures").pictures
     pixels = np.zeros((260, 300, 3), np.uint8)
     pixels[2:258, 22:278] = 200
     Image(pixels).save(tmp_path / "a.png")
     Image(pixels[:100]).save(tmp_path / "small.png")
-    found = bench.pictures(tmp_path, 3)
+    found = middles(tmp_path, 3)
     assert len(found) == 3
     assert all((p.pixels == 200).all() for p in found)
     (tmp_path / "a.png").unlink()
     with pytest.raises(InvalidInput, match="256x256 pixels or more"):
-        bench.pictures(tmp_path, 1)
+        middles(tmp_path, 1)
 
 
 def test_text_benchmark_writes_its_figures(
     bench: ModuleType,
+    benches: Benches,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / "a.txt").write_text("words " * 100)
+    words = b"".join(b"word %d. " % i for i in range(1000))
+    for name, size in (("book_a", 5000), ("book_b", 1100), ("code_c", 1024), ("other", 10)):
+        (tmp_path / f"{name}.txt").write_bytes(words[:size])
+    monkeypatch.setattr(benches("_texts"), "COUNTS", {1024: 4, 4096: 2})
+    monkeypatch.setattr(benches("text"), "_first_call", lambda _: {"cold": 2.0, "warm": 1.0})
     out = tmp_path / "results" / "text.json"
-    arguments = ["text", str(tmp_path), "--against", "gzip,xz", "--out", str(out)]
+    arguments = ["text", str(tmp_path), "--rounds", "1", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", ["scripts/bench.py", *arguments])
     bench.main()
     result = json.loads(out.read_text())
     assert result["benchmark"] == "text"
     assert result["environment"]["command"].startswith("python scripts/bench.py text ")
-    assert len(result["evaluation"]["anchors"]) == 2
-    assert "gzip level 9" in capsys.readouterr().out
+    small, large = result["documents"]["1024"], result["documents"]["4096"]
+    assert small["documents"] == {"en_book": 4, "code": 4}
+    assert large["documents"] == {"en_book": 2}
+    rates = small["bits_per_byte"]
+    for way in ("text/bytes", "zstd -19", ".omc"):
+        assert rates["mean"][way] == (rates["en_book"][way] + rates["code"][way]) / 2
+    ratio = rates["mean"]["text/bytes"] / rates["mean"]["zstd -19"]
+    assert small["ratio"]["zstd -19"] == ratio
+    by_name = {file["name"]: file for file in result["files"]}
+    assert by_name["book_a.txt"]["bytes"] == 5000
+    above = result["above_zstd"]
+    assert above["checked"] == 4 + 8 + 2
+    assert {n for n in by_name if by_name[n]["text/bytes"] > by_name[n]["zstd -19"]} == {
+        name for name in above["names"] if name in by_name
+    }
+    speed = result["speed"]["many_decompress"]
+    assert (speed["threads"], speed["work"]) == (2, (5000 + 1100 + 1024 + 10) / 1024)
+    assert "| documents of 4 KB, bits per byte" in capsys.readouterr().out
+
+
+def test_documents_begin_with_whole_characters(benches: Benches) -> None:
+    text = "\u00e4" * 5000
+    for size in benches("_texts").COUNTS:
+        for cuts in benches("_texts").documents({"bible_x.txt": text.encode()}, size).values():
+            assert len(cuts) == benches("_texts").COUNTS[size]
+            assert {len(cut) for cut in cuts} == {size}
+            assert all(cut.decode() for cut in cuts)
+
+
+def test_a_first_call_is_timed_in_new_processes(
+    benches: Benches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[str] = []
+
+    def run(command: list[str], env: dict[str, str], **_: object) -> SimpleNamespace:
+        assert command[1] == "-c"
+        folders.append(env["NUMBA_CACHE_DIR"])
+        return SimpleNamespace(stdout=f"{3 - len(folders)}\n")
+
+    monkeypatch.setattr(benches("text").subprocess, "run", run)
+    assert benches("text")._first_call("text/bytes") == {"cold": 2, "warm": 1}
+    assert folders[0] == folders[1]
+    assert not Path(folders[0]).exists()
 
 
 def test_errors_are_one_line(
@@ -93,7 +149,7 @@ def test_errors_are_one_line(
 
 
 def test_codec_and_vq16_do_the_same_pictures(
-    bench: ModuleType, monkeypatch: pytest.MonkeyPatch
+    benches: Benches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import torch
 
@@ -115,7 +171,7 @@ def test_codec_and_vq16_do_the_same_pictures(
     fake = SimpleNamespace(JanusVQVAE=lambda _: Network(), JanusVQVAEConfig=dict)
     monkeypatch.setitem(sys.modules, "transformers", fake)
     options = SimpleNamespace(codec="image/vq", device="cpu", data=None, pictures=2, rounds=1)
-    encoding, decoding, best = bench._beside_vq16(options)
+    encoding, decoding, best = benches("image")._beside_vq16(options)
     assert encoding.names == decoding.names == ("image/vq", "VQ-16")
     assert encoding.work == decoding.work == 2
     assert best in (1, 8)

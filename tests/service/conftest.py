@@ -11,8 +11,9 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from omnicodec.codecs import CodecSpec, Text, Tokens, registry
+from omnicodec.codecs import CodecSpec, Text, Tokens
 from omnicodec.codecs.codec import Settings
+from omnicodec.codecs.registry import AnyCodec
 from omnicodec.codecs.text.bytes import ByteCodec
 from omnicodec.service import Client
 from omnicodec.service.server import RunningServer, running_server
@@ -72,10 +73,9 @@ class Gate:
 
 
 @pytest.fixture
-def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+def gate(register: Callable[[str, type[AnyCodec]], None]) -> Iterator[Gate]:
     """Register the codec `text/gated`, like `text/bytes` but for its gate, for one test."""
     gate = Gate()
-    names = registry.available()
 
     class GatedCodec(ByteCodec):
         @classmethod
@@ -90,9 +90,6 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
                 raise gate.error
             return super()._encode(item, settings)
 
-    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
-    monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
-    monkeypatch.setattr(registry, "available", lambda: (*names, "text/gated"))
-    registry.register("text/gated")(GatedCodec)
+    register("text/gated", GatedCodec)
     yield gate
     gate.opened.set()

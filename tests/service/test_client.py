@@ -65,6 +65,16 @@ def test_results_are_those_in_process(client: Client, tmp_path: Path) -> None:
     )
 
 
+def test_methods(client: Client, cased: str) -> None:
+    texts = [Text("a b"), Text("C")]
+    assert client.codec(cased).methods == ("keep", "upper")
+    assert client.encode(texts, cased) == load(cased).encode(texts)
+    assert client.encode(texts, cased, method="upper") == load(cased).encode(texts, method="upper")
+    assert client.compress(texts, cased, method="upper") == [
+        compress(text, cased, method="upper") for text in texts
+    ]
+
+
 def test_mixed_tokens(client: Client) -> None:
     image, text = picture(20, 20), Text("caf\u00e9")
     mixed = load("image/vq").encode([image]) + TEXT.encode([text])
@@ -109,6 +119,7 @@ def test_errors_by_their_causes(client: Client) -> None:
         (InvalidInput, lambda: client.encode([Text("")], "text/bytes", quality=7)),
         (InvalidInput, lambda: client.encode([Text("")], "text/bytes", quality=-1)),
         (InvalidInput, lambda: client.encode([Text("")], "text/bytes", effort="much")),
+        (InvalidInput, lambda: client.encode([Text("")], "text/bytes", method="other")),
         (InvalidInput, lambda: client.encode([Text("")], "\ud800")),
         (InvalidInput, lambda: client.encode([b"no picture"], "image/vq")),
         (InvalidInput, lambda: client.encode([7], "image/vq")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -217,6 +218,12 @@ def test_specs_come_back(name: str) -> None:
     spec = describe(name)
     message = codec_service_pb2.Codec.FromString(spec_to_proto(spec).SerializeToString())
     assert spec_from_proto(message) == spec
+
+
+def test_a_spec_with_all_settings_comes_back() -> None:
+    settings = {"qualities": (10, 90), "efforts": ("low", "high"), "methods": ("a", "b")}
+    spec = replace(describe("text/bytes"), **settings)
+    assert spec_from_proto(spec_to_proto(spec)) == spec
 
 
 def test_every_field_of_a_spec_has_one_in_the_message() -> None:

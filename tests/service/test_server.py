@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import grpc
 import numpy as np
@@ -216,6 +217,23 @@ def test_requests_from_many_threads(client: Client) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(work, range(16)))
+
+
+def test_slow_priors_use_all_cores(
+    client: Client, crew: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNICODEC_THREADS", "2")
+    crew.at_once = 2
+    items = [Text(bytes([i]) * i) for i in range(1, 40)]
+    streams = client.compress(items, crew.name)
+    assert streams == [compress(item, crew.name) for item in items]
+    assert crew.most == 2
+    crew.most = 0
+    assert client.decompress(streams) == items
+    assert crew.most == 2
+    crew.broken = {7: InvalidInput("seven"), 9: InvalidInput("nine")}
+    with pytest.raises(InvalidInput, match="item 6: seven"):
+        client.compress(items, crew.name)
 
 
 def test_options_that_make_no_sense() -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from omnicodec.v1 import media_pb2 as omnicodec_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n omnicodec/v1/codec_service.proto\x12\x0comnicodec.v1\x1a\x18omnicodec/v1/media.proto\"\xed\x03\n\x05\x43odec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x10\n\x08modality\x18\x03 \x01(\t\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\x16\n\x0e\x63odebook_sizes\x18\x06 \x03(\r\x12/\n\x06\x63overs\x18\x07 \x03(\x0b\x32\x1f.omnicodec.v1.Codec.CoversEntry\x12\x0e\n\x06\x65xtent\x18\x08 \x03(\t\x12\x11\n\tgrid_rank\x18\t \x01(\r\x12\x10\n\x08lossless\x18\n \x01(\x08\x12\x11\n\tstreaming\x18\x0b \x01(\x08\x12\x11\n\tqualities\x18\x0c \x03(\r\x12\x0f\n\x07\x65\x66\x66orts\x18\r \x03(\t\x12\x14\n\x0cweight_bytes\x18\x0e \x01(\x04\x12\x10\n\x08\x63itation\x18\x0f \x01(\t\x12\x0f\n\x07licence\x18\x10 \x01(\t\x12\x31\n\x07\x64\x65tails\x18\x11 \x03(\x0b\x32 .omnicodec.v1.Codec.DetailsEntry\x12\r\n\x05prior\x18\x12 \x01(\t\x1a-\n\x0b\x43oversEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x13\n\x11ListCodecsRequest\"9\n\x12ListCodecsResponse\x12#\n\x06\x63odecs\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Codec\"\x1f\n\x0fGetCodecRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x84\x01\n\rEncodeRequest\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\"\n\x05items\x18\x02 \x03(\x0b\x32\x13.omnicodec.v1.Media\x12\x14\n\x07quality\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66ort\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\n\n\x08_qualityB\t\n\x07_effort\"6\n\x0e\x45ncodeResponse\x12$\n\x06tokens\x18\x01 \x03(\x0b\x32\x14.omnicodec.v1.Tokens\"U\n\rDecodeRequest\x12$\n\x06tokens\x18\x01 \x03(\x0b\x32\x14.omnicodec.v1.Tokens\x12\x13\n\x06\x66ormat\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_format\"4\n\x0e\x44\x65\x63odeResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Media\"\x86\x01\n\x0f\x43ompressRequest\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\"\n\x05items\x18\x02 \x03(\x0b\x32\x13.omnicodec.v1.Media\x12\x14\n\x07quality\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66ort\x18\x04 \x01(\tH\x01\x88\x01\x01\x42\n\n\x08_qualityB\t\n\x07_effort\"#\n\x10\x43ompressResponse\x12\x0f\n\x07streams\x18\x01 \x03(\x0c\"U\n\x11\x44\x65\x63ompressRequest\x12\x0f\n\x07streams\x18\x01 \x03(\x0c\x12\x13\n\x06\x66ormat\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07partial\x18\x03 \x01(\x08\x42\t\n\x07_format\"8\n\x12\x44\x65\x63ompressResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Media2\xc5\x03\n\x0c\x43odecService\x12O\n\nListCodecs\x12\x1f.omnicodec.v1.ListCodecsRequest\x1a .omnicodec.v1.ListCodecsResponse\x12>\n\x08GetCodec\x12\x1d.omnicodec.v1.GetCodecRequest\x1a\x13.omnicodec.v1.Codec\x12\x43\n\x06\x45ncode\x12\x1b.omnicodec.v1.EncodeRequest\x1a\x1c.omnicodec.v1.EncodeResponse\x12\x43\n\x06\x44\x65\x63ode\x12\x1b.omnicodec.v1.DecodeRequest\x1a\x1c.omnicodec.v1.DecodeResponse\x12I\n\x08\x43ompress\x12\x1d.omnicodec.v1.CompressRequest\x1a\x1e.omnicodec.v1.CompressResponse\x12O\n\nDecompress\x12\x1f.omnicodec.v1.DecompressRequest\x1a .omnicodec.v1.DecompressResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n omnicodec/v1/codec_service.proto\x12\x0comnicodec.v1\x1a\x18omnicodec/v1/media.proto\"\xfe\x03\n\x05\x43odec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x10\n\x08modality\x18\x03 \x01(\t\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\x16\n\x0e\x63odebook_sizes\x18\x06 \x03(\r\x12/\n\x06\x63overs\x18\x07 \x03(\x0b\x32\x1f.omnicodec.v1.Codec.CoversEntry\x12\x0e\n\x06\x65xtent\x18\x08 \x03(\t\x12\x11\n\tgrid_rank\x18\t \x01(\r\x12\x10\n\x08lossless\x18\n \x01(\x08\x12\x11\n\tstreaming\x18\x0b \x01(\x08\x12\x11\n\tqualities\x18\x0c \x03(\r\x12\x0f\n\x07\x65\x66\x66orts\x18\r \x03(\t\x12\x14\n\x0cweight_bytes\x18\x0e \x01(\x04\x12\x10\n\x08\x63itation\x18\x0f \x01(\t\x12\x0f\n\x07licence\x18\x10 \x01(\t\x12\x31\n\x07\x64\x65tails\x18\x11 \x03(\x0b\x32 .omnicodec.v1.Codec.DetailsEntry\x12\r\n\x05prior\x18\x12 \x01(\t\x12\x0f\n\x07methods\x18\x13 \x03(\t\x1a-\n\x0b\x43oversEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x13\n\x11ListCodecsRequest\"9\n\x12ListCodecsResponse\x12#\n\x06\x63odecs\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Codec\"\x1f\n\x0fGetCodecRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xa4\x01\n\rEncodeRequest\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\"\n\x05items\x18\x02 \x03(\x0b\x32\x13.omnicodec.v1.Media\x12\x14\n\x07quality\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66ort\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06method\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\n\n\x08_qualityB\t\n\x07_effortB\t\n\x07_method\"6\n\x0e\x45ncodeResponse\x12$\n\x06tokens\x18\x01 \x03(\x0b\x32\x14.omnicodec.v1.Tokens\"U\n\rDecodeRequest\x12$\n\x06tokens\x18\x01 \x03(\x0b\x32\x14.omnicodec.v1.Tokens\x12\x13\n\x06\x66ormat\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_format\"4\n\x0e\x44\x65\x63odeResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Media\"\xa6\x01\n\x0f\x43ompressRequest\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\"\n\x05items\x18\x02 \x03(\x0b\x32\x13.omnicodec.v1.Media\x12\x14\n\x07quality\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66ort\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06method\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\n\n\x08_qualityB\t\n\x07_effortB\t\n\x07_method\"#\n\x10\x43ompressResponse\x12\x0f\n\x07streams\x18\x01 \x03(\x0c\"U\n\x11\x44\x65\x63ompressRequest\x12\x0f\n\x07streams\x18\x01 \x03(\x0c\x12\x13\n\x06\x66ormat\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07partial\x18\x03 \x01(\x08\x42\t\n\x07_format\"8\n\x12\x44\x65\x63ompressResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Media2\xc5\x03\n\x0c\x43odecService\x12O\n\nListCodecs\x12\x1f.omnicodec.v1.ListCodecsRequest\x1a .omnicodec.v1.ListCodecsResponse\x12>\n\x08GetCodec\x12\x1d.omnicodec.v1.GetCodecRequest\x1a\x13.omnicodec.v1.Codec\x12\x43\n\x06\x45ncode\x12\x1b.omnicodec.v1.EncodeRequest\x1a\x1c.omnicodec.v1.EncodeResponse\x12\x43\n\x06\x44\x65\x63ode\x12\x1b.omnicodec.v1.DecodeRequest\x1a\x1c.omnicodec.v1.DecodeResponse\x12I\n\x08\x43ompress\x12\x1d.omnicodec.v1.CompressRequest\x1a\x1e.omnicodec.v1.CompressResponse\x12O\n\nDecompress\x12\x1f.omnicodec.v1.DecompressRequest\x1a .omnicodec.v1.DecompressResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,33 +37,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CODEC_DETAILSENTRY']._loaded_options = None
   _globals['_CODEC_DETAILSENTRY']._serialized_options = b'8\001'
   _globals['_CODEC']._serialized_start=77
-  _globals['_CODEC']._serialized_end=570
-  _globals['_CODEC_COVERSENTRY']._serialized_start=477
-  _globals['_CODEC_COVERSENTRY']._serialized_end=522
-  _globals['_CODEC_DETAILSENTRY']._serialized_start=524
-  _globals['_CODEC_DETAILSENTRY']._serialized_end=570
-  _globals['_LISTCODECSREQUEST']._serialized_start=572
-  _globals['_LISTCODECSREQUEST']._serialized_end=591
-  _globals['_LISTCODECSRESPONSE']._serialized_start=593
-  _globals['_LISTCODECSRESPONSE']._serialized_end=650
-  _globals['_GETCODECREQUEST']._serialized_start=652
-  _globals['_GETCODECREQUEST']._serialized_end=683
-  _globals['_ENCODEREQUEST']._serialized_start=686
-  _globals['_ENCODEREQUEST']._serialized_end=818
-  _globals['_ENCODERESPONSE']._serialized_start=820
-  _globals['_ENCODERESPONSE']._serialized_end=874
-  _globals['_DECODEREQUEST']._serialized_start=876
-  _globals['_DECODEREQUEST']._serialized_end=961
-  _globals['_DECODERESPONSE']._serialized_start=963
-  _globals['_DECODERESPONSE']._serialized_end=1015
-  _globals['_COMPRESSREQUEST']._serialized_start=1018
-  _globals['_COMPRESSREQUEST']._serialized_end=1152
-  _globals['_COMPRESSRESPONSE']._serialized_start=1154
-  _globals['_COMPRESSRESPONSE']._serialized_end=1189
-  _globals['_DECOMPRESSREQUEST']._serialized_start=1191
-  _globals['_DECOMPRESSREQUEST']._serialized_end=1276
-  _globals['_DECOMPRESSRESPONSE']._serialized_start=1278
-  _globals['_DECOMPRESSRESPONSE']._serialized_end=1334
-  _globals['_CODECSERVICE']._serialized_start=1337
-  _globals['_CODECSERVICE']._serialized_end=1790
+  _globals['_CODEC']._serialized_end=587
+  _globals['_CODEC_COVERSENTRY']._serialized_start=494
+  _globals['_CODEC_COVERSENTRY']._serialized_end=539
+  _globals['_CODEC_DETAILSENTRY']._serialized_start=541
+  _globals['_CODEC_DETAILSENTRY']._serialized_end=587
+  _globals['_LISTCODECSREQUEST']._serialized_start=589
+  _globals['_LISTCODECSREQUEST']._serialized_end=608
+  _globals['_LISTCODECSRESPONSE']._serialized_start=610
+  _globals['_LISTCODECSRESPONSE']._serialized_end=667
+  _globals['_GETCODECREQUEST']._serialized_start=669
+  _globals['_GETCODECREQUEST']._serialized_end=700
+  _globals['_ENCODEREQUEST']._serialized_start=703
+  _globals['_ENCODEREQUEST']._serialized_end=867
+  _globals['_ENCODERESPONSE']._serialized_start=869
+  _globals['_ENCODERESPONSE']._serialized_end=923
+  _globals['_DECODEREQUEST']._serialized_start=925
+  _globals['_DECODEREQUEST']._serialized_end=1010
+  _globals['_DECODERESPONSE']._serialized_start=1012
+  _globals['_DECODERESPONSE']._serialized_end=1064
+  _globals['_COMPRESSREQUEST']._serialized_start=1067
+  _globals['_COMPRESSREQUEST']._serialized_end=1233
+  _globals['_COMPRESSRESPONSE']._serialized_start=1235
+  _globals['_COMPRESSRESPONSE']._serialized_end=1270
+  _globals['_DECOMPRESSREQUEST']._serialized_start=1272
+  _globals['_DECOMPRESSREQUEST']._serialized_end=1357
+  _globals['_DECOMPRESSRESPONSE']._serialized_start=1359
+  _globals['_DECOMPRESSRESPONSE']._serialized_end=1415
+  _globals['_CODECSERVICE']._serialized_start=1418
+  _globals['_CODECSERVICE']._serialized_end=1871
 # @@protoc_insertion_point(module_scope)

@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Codec(_message.Message):
-    __slots__ = ("name", "version", "modality", "summary", "fingerprint", "codebook_sizes", "covers", "extent", "grid_rank", "lossless", "streaming", "qualities", "efforts", "weight_bytes", "citation", "licence", "details", "prior")
+    __slots__ = ("name", "version", "modality", "summary", "fingerprint", "codebook_sizes", "covers", "extent", "grid_rank", "lossless", "streaming", "qualities", "efforts", "weight_bytes", "citation", "licence", "details", "prior", "methods")
     class CoversEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class Codec(_message.Message):
     LICENCE_FIELD_NUMBER: _ClassVar[int]
     DETAILS_FIELD_NUMBER: _ClassVar[int]
     PRIOR_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     modality: str
@@ -59,7 +60,8 @@ class Codec(_message.Message):
     licence: str
     details: _containers.ScalarMap[str, str]
     prior: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., modality: _Optional[str] = ..., summary: _Optional[str] = ..., fingerprint: _Optional[str] = ..., codebook_sizes: _Optional[_Iterable[int]] = ..., covers: _Optional[_Mapping[str, float]] = ..., extent: _Optional[_Iterable[str]] = ..., grid_rank: _Optional[int] = ..., lossless: bool = ..., streaming: bool = ..., qualities: _Optional[_Iterable[int]] = ..., efforts: _Optional[_Iterable[str]] = ..., weight_bytes: _Optional[int] = ..., citation: _Optional[str] = ..., licence: _Optional[str] = ..., details: _Optional[_Mapping[str, str]] = ..., prior: _Optional[str] = ...) -> None: ...
+    methods: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., modality: _Optional[str] = ..., summary: _Optional[str] = ..., fingerprint: _Optional[str] = ..., codebook_sizes: _Optional[_Iterable[int]] = ..., covers: _Optional[_Mapping[str, float]] = ..., extent: _Optional[_Iterable[str]] = ..., grid_rank: _Optional[int] = ..., lossless: bool = ..., streaming: bool = ..., qualities: _Optional[_Iterable[int]] = ..., efforts: _Optional[_Iterable[str]] = ..., weight_bytes: _Optional[int] = ..., citation: _Optional[str] = ..., licence: _Optional[str] = ..., details: _Optional[_Mapping[str, str]] = ..., prior: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class ListCodecsRequest(_message.Message):
     __slots__ = ()
@@ -78,16 +80,18 @@ class GetCodecRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class EncodeRequest(_message.Message):
-    __slots__ = ("codec", "items", "quality", "effort")
+    __slots__ = ("codec", "items", "quality", "effort", "method")
     CODEC_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     EFFORT_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     codec: str
     items: _containers.RepeatedCompositeFieldContainer[_media_pb2.Media]
     quality: int
     effort: str
-    def __init__(self, codec: _Optional[str] = ..., items: _Optional[_Iterable[_Union[_media_pb2.Media, _Mapping]]] = ..., quality: _Optional[int] = ..., effort: _Optional[str] = ...) -> None: ...
+    method: str
+    def __init__(self, codec: _Optional[str] = ..., items: _Optional[_Iterable[_Union[_media_pb2.Media, _Mapping]]] = ..., quality: _Optional[int] = ..., effort: _Optional[str] = ..., method: _Optional[str] = ...) -> None: ...
 
 class EncodeResponse(_message.Message):
     __slots__ = ("tokens",)
@@ -110,16 +114,18 @@ class DecodeResponse(_message.Message):
     def __init__(self, items: _Optional[_Iterable[_Union[_media_pb2.Media, _Mapping]]] = ...) -> None: ...
 
 class CompressRequest(_message.Message):
-    __slots__ = ("codec", "items", "quality", "effort")
+    __slots__ = ("codec", "items", "quality", "effort", "method")
     CODEC_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     EFFORT_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
     codec: str
     items: _containers.RepeatedCompositeFieldContainer[_media_pb2.Media]
     quality: int
     effort: str
-    def __init__(self, codec: _Optional[str] = ..., items: _Optional[_Iterable[_Union[_media_pb2.Media, _Mapping]]] = ..., quality: _Optional[int] = ..., effort: _Optional[str] = ...) -> None: ...
+    method: str
+    def __init__(self, codec: _Optional[str] = ..., items: _Optional[_Iterable[_Union[_media_pb2.Media, _Mapping]]] = ..., quality: _Optional[int] = ..., effort: _Optional[str] = ..., method: _Optional[str] = ...) -> None: ...
 
 class CompressResponse(_message.Message):
     __slots__ = ("streams",)

@@ -22,7 +22,10 @@ Examples:
   omnicodec codecs --json
 """
 
-_HEAD = ("NAME", "MODALITY", "TOKEN COVERS", "CODEBOOKS", "BITS", "LOSSLESS", "WEIGHTS", "LICENCE")
+_HEAD = (
+    "NAME", "MODALITY", "TOKEN COVERS", "CODEBOOKS", "BITS", "LOSSLESS", "WEIGHTS", "LICENCE",
+    "METHODS",
+)  # fmt: skip
 
 
 def list_codecs(as_json: Json = False) -> None:
@@ -55,6 +58,7 @@ def _row(spec: CodecSpec) -> tuple[str, ...]:
         "yes" if spec.lossless else "no",
         f"{spec.weight_bytes / 1e6:.1f} MB" if spec.weight_bytes else "none",
         spec.licence,
+        " ".join(spec.methods),
     )
 
 
@@ -86,6 +90,7 @@ def _facts(spec: CodecSpec) -> dict[str, Any]:
         "streaming": spec.streaming,
         "qualities": list(spec.qualities),
         "efforts": list(spec.efforts),
+        "methods": list(spec.methods),
         "weight_bytes": spec.weight_bytes,
         "licence": spec.licence,
         "citation": spec.citation,

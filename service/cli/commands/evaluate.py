@@ -12,6 +12,7 @@ import typer
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import UsageError, is_terminal, note
 from omnicodec.service.cli.files import check_new
+from omnicodec.service.cli.media import named
 from omnicodec.service.cli.options import Device, Force, Json
 
 EPILOG = """\
@@ -32,7 +33,7 @@ def evaluate(
             "-c",
             metavar="CODEC",
             show_default=False,
-            help="One of `omnicodec codecs`.",
+            help="One of `omnicodec codecs`, or a tokenizer.json.",
         ),
     ],
     against: Annotated[
@@ -80,7 +81,7 @@ def evaluate(
     from omnicodec.service.evaluate import write_html
 
     report = measure(
-        codec,
+        named(codec),
         Path(data),
         against=[name.strip() for name in against.split(",") if name.strip()],
         device=device,

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from omnicodec.service.cli.batch import Done, naming, run_each
+from omnicodec.service.cli.batch import Done, Slow, Work, naming, run_each
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import note, plain, print_json
 from omnicodec.service.cli.files import read_input
 from omnicodec.service.cli.naming import shown_name
 from omnicodec.service.cli.options import Device, Json, StreamFiles, state_of
+
+if TYPE_CHECKING:
+    from omnicodec.codecs import Tokens
 
 INFO_EPILOG = """\
 \b
@@ -57,10 +60,15 @@ def verify(
     FILE.omc is what compress wrote, or - for stdin. Nothing is written, and the exit code is
     0 only when every stream is whole.
     """
-    from omnicodec.codecs.stream import read_tokens
+    from omnicodec.codecs.stream.omc import positions, read_tokens, reads_apart
 
-    def work(file: str) -> Done:
-        tokens = read_tokens(read_input(file), device=device).tokens
+    def work(file: str) -> Work:
+        stream = read_input(file)
+
+        def slow() -> Tokens:
+            return read_tokens(stream, device=device).tokens
+
+        tokens = yield Slow(slow, reads_apart(stream, device), positions(stream))
         facts = {"ok": True, "codec": tokens.codec, "positions": len(tokens)}
         return Done(f": ok, {len(tokens):,} positions of {tokens.codec}", facts)
 

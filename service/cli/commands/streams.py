@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from omnicodec.service.cli.batch import Done, run_each
+from omnicodec.service.cli.batch import Done, Slow, Work, apart, run_each
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import note
 from omnicodec.service.cli.files import Outputs, read_input
@@ -21,6 +21,7 @@ from omnicodec.service.cli.options import (
     Force,
     Json,
     MediaFiles,
+    Method,
     Output,
     Quality,
     StreamFiles,
@@ -54,6 +55,7 @@ def compress(
     codec: Codec = "",
     quality: Quality = None,
     effort: Effort = None,
+    method: Method = None,
     output: Output = None,
     force: Force = False,
     as_json: Json = False,
@@ -65,23 +67,31 @@ def compress(
     goes to stdout, unless -o says otherwise.
     """
     from omnicodec.codecs import compress as to_stream
+    from omnicodec.codecs import load
+    from omnicodec.codecs.codec import Settings
 
-    check_settings(codec, quality, effort)
+    settings = Settings(quality=quality, effort=effort, method=method)
+    check_settings(codec, settings)
     outputs = Outputs(output, files, force=force, as_json=as_json)
 
-    def work(file: str) -> Done:
+    def work(file: str) -> Work:
         path = outputs.path(file, base_name(file) + ".omc", binary=True)
         data = read_input(file)
-        spec, item = open_media(file, data, codec, quality, effort)
-        stream = to_stream(
-            item,
-            spec.name,
-            quality=quality,
-            effort=effort,
-            device=device,
-            source_name=_stored_name(file),
-            source_size=len(data),
-        )
+        spec, item = open_media(file, data, codec, settings)
+
+        def slow() -> bytes:
+            return to_stream(
+                item,
+                spec.name,
+                quality=quality,
+                effort=effort,
+                method=method,
+                device=device,
+                source_name=_stored_name(file),
+                source_size=len(data),
+            )
+
+        stream = yield Slow(slow, apart(load(spec.name, device=device)), item.nbytes)
         place = outputs.write(file, path, stream)
         return _compressed(place, spec.name, len(data), len(stream), item)
 
@@ -114,16 +124,20 @@ def decompress(
 
     outputs = Outputs(output, files, force=force, as_json=as_json)
 
-    def work(file: str) -> Done:
+    def work(file: str) -> Work:
         stream = read_input(file)
         header = inspect(stream)
         spec = describe(header.codec)
         name = decoded_name(spec, file, header.source.name)
         path = outputs.path(file, name, binary=spec.modality != "text")
-        contents = read_tokens(stream, partial=partial, device=device)
         loaded = load(spec.name, device=device)
-        (item,) = loaded.decode([contents.tokens], missing=[contents.missing])
-        data = item.to_bytes(outputs.suffix)
+
+        def slow() -> tuple[StreamContents, bytes]:
+            contents = read_tokens(stream, partial=partial, device=device)
+            (item,) = loaded.decode([contents.tokens], missing=[contents.missing])
+            return contents, item.to_bytes(outputs.suffix)
+
+        contents, data = yield Slow(slow, apart(loaded), math.prod(header.grid))
         place = outputs.write(file, path, data)
         lost, total = _lost(contents)
         if lost:

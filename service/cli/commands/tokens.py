@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
 import typer
 
-from omnicodec.service.cli.batch import Done, run_each
+from omnicodec.service.cli.batch import Done, Slow, Work, run_each
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.files import Outputs, read_input
-from omnicodec.service.cli.media import check_settings, open_media
+from omnicodec.service.cli.media import check_settings, named, open_media
 from omnicodec.service.cli.naming import base_name, decoded_name
 from omnicodec.service.cli.options import (
-    Codec,
     Device,
     Effort,
     Force,
     Json,
     MediaFiles,
+    Method,
     Output,
     Quality,
+    TokenCodec,
     TokenFiles,
     state_of,
 )
+
+if TYPE_CHECKING:
+    from omnicodec.codecs import Tokens
 
 ENCODE_EPILOG = """\
 \b
@@ -42,9 +47,10 @@ Examples:
 def encode(
     context: typer.Context,
     files: MediaFiles,
-    codec: Codec = "",
+    codec: TokenCodec = "",
     quality: Quality = None,
     effort: Effort = None,
+    method: Method = None,
     output: Output = None,
     force: Force = False,
     as_json: Json = False,
@@ -56,19 +62,27 @@ def encode(
     goes to stdout, unless -o says otherwise.
     """
     from omnicodec.codecs import load
+    from omnicodec.codecs.codec import Settings
 
-    check_settings(codec, quality, effort)
+    settings = Settings(quality=quality, effort=effort, method=method)
+    chosen = named(codec)
+    check_settings(chosen, settings)
     outputs = Outputs(output, files, force=force, as_json=as_json)
 
-    def work(file: str) -> Done:
+    def work(file: str) -> Work:
         path = outputs.path(file, base_name(file) + ".npz", binary=True)
         data = read_input(file)
-        spec, item = open_media(file, data, codec, quality, effort)
-        loaded = load(spec.name, device=device)
-        (tokens,) = loaded.encode([item], quality=quality, effort=effort)
-        archive = io.BytesIO()
-        tokens.save(archive)
-        place = outputs.write(file, path, archive.getvalue())
+        spec, item = open_media(file, data, chosen, settings)
+        loaded = load(chosen or spec.name, device=device)
+
+        def slow() -> tuple[Tokens, bytes]:
+            (tokens,) = loaded.encode([item], quality=quality, effort=effort, method=method)
+            archive = io.BytesIO()
+            tokens.save(archive)
+            return tokens, archive.getvalue()
+
+        tokens, archive = yield Slow(slow, loaded.parallel, item.nbytes)
+        place = outputs.write(file, path, archive)
         grid = "x".join(map(str, tokens.grid))
         return Done(
             f" -> {place}: {len(tokens):,} positions of {tokens.codec}, grid {grid}",
@@ -88,6 +102,7 @@ def encode(
 def decode(
     context: typer.Context,
     files: TokenFiles,
+    codec: TokenCodec = "",
     output: Output = None,
     force: Force = False,
     as_json: Json = False,
@@ -97,17 +112,25 @@ def decode(
 
     TOKENS.npz is what encode wrote, or - for stdin. The result lies beside it under the same
     name without .npz, pictures with the ending .png. The ending of -o chooses the format.
+    The archive names its codec; -c is for one that is no name, a tokenizer.json.
     """
     from omnicodec.codecs import Tokens, describe, load
 
     outputs = Outputs(output, files, force=force, as_json=as_json)
 
-    def work(file: str) -> Done:
+    def work(file: str) -> Work:
         tokens = Tokens.load(read_input(file))
-        spec = describe(tokens.codec)
+        chosen = named(codec) or tokens.codec
+        spec = describe(chosen)
         path = outputs.path(file, decoded_name(spec, file), binary=spec.modality != "text")
-        (item,) = load(tokens.codec, device=device).decode([tokens])
-        data = item.to_bytes(outputs.suffix)
+        loaded = load(chosen, device=device)
+
+        def slow() -> bytes:
+            (item,) = loaded.decode([tokens])
+            data: bytes = item.to_bytes(outputs.suffix)
+            return data
+
+        data = yield Slow(slow, loaded.parallel, len(tokens))
         place = outputs.write(file, path, data)
         return Done(f" -> {place}: {len(data):,} bytes", {"output": place, "bytes": len(data)})
 

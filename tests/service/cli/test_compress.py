@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from omnicodec.codecs import Image, Text, compress
+from omnicodec.codecs import Image, InvalidInput, Text, compress
 from omnicodec.codecs.stream import inspect, write_tokens
 
 Cli = Callable[..., Any]
@@ -39,6 +39,52 @@ def test_stream_keeps_name_and_size_of_its_source(cli: Cli) -> None:
     source = inspect(Path("deep/notes.txt.omc").read_bytes()).source
     assert source.name == "notes.txt"
     assert source.size == len(Path("deep/notes.txt").read_bytes())
+
+
+def test_method_reaches_the_codec(cli: Cli, cased: str) -> None:
+    assert cli("compress", "notes.txt", "-c", cased, "--method", "upper").code == 0
+    upper = Path("notes.txt").read_bytes().upper()
+    assert cli("decompress", "notes.txt.omc", "-o", "-").out == upper
+    assert cli("encode", "notes.txt", "-c", cased, "--method", "upper").code == 0
+    assert cli("decode", "notes.txt.npz", "-o", "-").out == upper
+    done = cli("encode", "notes.txt", "-c", cased, "--method", "x", "-o", "y.npz")
+    assert done.err == "omnicodec: text/cased has no method 'x'; known: keep, upper\n"
+    assert done.code == 2
+
+
+def test_many_files_are_worked_on_side_by_side(
+    cli: Cli, crew: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMNICODEC_THREADS", "2")
+    crew.at_once = 2
+    texts = {f"{i}.txt": bytes([i]) * i for i in range(1, 30)}
+    for name, text in texts.items():
+        Path(name).write_bytes(text)
+    crew.broken = {7: InvalidInput("seven")}
+    done = cli("compress", *texts, "missing.txt", "-c", crew.name, "-o", "out/")
+    assert (done.code, crew.most) == (3, 2)
+    assert [line.partition(" -> ")[0] for line in done.lines] == [
+        *(f"{i}.txt" for i in range(1, 7)),
+        "omnicodec: 7.txt: seven",
+        *(f"{i}.txt" for i in range(8, 30)),
+        "omnicodec: missing.txt: cannot be read: No such file or directory",
+    ]
+    streams = [f"out/{name}.omc" for name in texts if name != "7.txt"]
+    for command in ("decompress", "verify"):
+        crew.most = 0
+        assert cli(command, *streams).code == 0
+        assert crew.most == 2
+    assert all(Path(f"out/{name}").read_bytes() == texts[name] for name in texts if name != "7.txt")
+
+
+def test_files_of_the_same_name_do_not_meet(cli: Cli, crew: Any) -> None:
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Path(folder, "x.txt").write_text(folder)
+    done = cli("compress", "a/x.txt", "b/x.txt", "-c", crew.name, "-o", "out/")
+    assert done.code == 2
+    assert "was just written for another file" in done.lines[1]
+    assert cli("decompress", "out/x.txt.omc", "-o", "-").out == b"a"
 
 
 def test_summary_is_one_line(cli: Cli) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from omnicodec.codecs import Text, compress, describe
-from omnicodec.codecs.stream import frames, inspect
+from omnicodec.codecs import Text, compress, describe, load
+from omnicodec.codecs.stream import frames, inspect, write_tokens
 from omnicodec.v1.stream_pb2 import StreamHeader
 
 Cli = Callable[..., Any]
@@ -54,7 +54,9 @@ def test_info_of_stdin(cli: Cli) -> None:
 
 
 def test_info_of_damage_behind_the_header(cli: Cli) -> None:
-    Path("cut.omc").write_bytes(compress(Text("words " * 20_000), "text/bytes")[:-10])
+    codec = load("text/bytes")
+    (tokens,) = codec.encode([Text("What is told in few words is found again by those who look.")])
+    Path("cut.omc").write_bytes(write_tokens(tokens, codec, chunk_positions=40)[:-10])
     facts = facts_of(cli, "cut.omc")
     assert (facts["chunks"], facts["whole_chunks"]) == (2, 1)
     assert "cut off" in facts["damage"]

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("folder")
 
 COMMANDS = (
     "codecs", "encode", "decode", "compress", "decompress", "info", "verify", "evaluate", "train",
-    "serve",
+    "serve", "warm",
 )  # fmt: skip
 
 
@@ -75,6 +75,7 @@ def test_version(cli: Cli) -> None:
         (["compress", "photo.jpg", "-q", "50"], "image/vq has no quality 50; known: none"),
         (["encode", "photo.jpg", "-c", "image/vq", "-q", "50"], "image/vq has no quality 50"),
         (["compress", "photo.jpg", "--effort", "high"], "image/vq has no effort 'high'"),
+        (["encode", "notes.txt", "--method", "x"], "text/bytes has no method 'x'; known: none"),
         (["compress", "photo.jpg", "-c", "image/none"], "unknown codec 'image/none'; known: "),
         (["compress", "photo.jpg", "-c", "image/vq@99"], "not '99'"),
         (["compress", "photo.jpg", "-o", ""], "-o needs a name"),
@@ -131,6 +132,13 @@ def test_codecs_lists_all(cli: Cli) -> None:
     assert [row.split()[0] for row in rows] == list(available())
     (row,) = (row for row in rows if row.startswith("image/vq"))
     assert re.search(r"16x16 pixels +65536 +16 +no +\d+\.\d MB +Apache-2.0$", row)
+
+
+def test_codecs_show_methods(cli: Cli, cased: str) -> None:
+    (row,) = (row for row in cli("codecs").out.decode().splitlines() if row.startswith(cased))
+    assert row.endswith(" keep upper")
+    facts = json.loads(cli("codecs", "--json").out)["codecs"]
+    assert {f["name"]: f["methods"] for f in facts}[cased] == ["keep", "upper"]
 
 
 def test_codecs_json(cli: Cli) -> None:

@@ -1,0 +1,125 @@
+"""Items to .omc streams and back, one or many: a codec, then its prior."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from omnicodec.codecs.media import Media
+from omnicodec.codecs.registry import load
+from omnicodec.codecs.stream.omc import (
+    StreamContents,
+    positions,
+    read_tokens,
+    reads_apart,
+    write_tokens,
+)
+from omnicodec.codecs.threads import in_order
+from omnicodec.codecs.tokens import Tokens
+
+
+def compress(
+    media: Media,
+    codec: str,
+    *,
+    quality: int | None = None,
+    effort: str | None = None,
+    method: str | None = None,
+    device: str = "auto",
+    source_name: str = "",
+    source_size: int = 0,
+) -> bytes:
+    """Return the .omc stream of one item.
+
+    `source_name` and `source_size` describe the file that the item came from, if any.
+    Raises what `load` and `Codec.encode` raise.
+    """
+    loaded = load(codec, device=device)
+    (tokens,) = loaded.encode([media], quality=quality, effort=effort, method=method)
+    return write_tokens(
+        tokens, loaded, quality=quality, source_name=source_name, source_size=source_size
+    )
+
+
+def decompress(stream: bytes, *, partial: bool = False, device: str = "auto") -> Media:
+    """Return the item of an .omc stream, which names its codec.
+
+    With `partial`, a damaged or cut-off stream gives back what its whole chunks hold, and
+    the codec fills in the rest. Raises `CorruptStream` for damage, `FingerprintMismatch`
+    for a stream of another model.
+    """
+    contents = read_tokens(stream, partial=partial, device=device)
+    codec = load(contents.tokens.codec, device=device)
+    media: Media = codec.decode([contents.tokens], missing=[contents.missing])[0]
+    return media
+
+
+def compress_many(
+    items: Iterable[Media],
+    codec: str,
+    *,
+    quality: int | None = None,
+    effort: str | None = None,
+    method: str | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+) -> Iterator[bytes]:
+    """Return an iterator over the .omc stream of each item, in order, as `compress` makes them.
+
+    Items are worked on side by side on `threads` threads (None: one for each core) where
+    that is faster, and taken a few ahead of the streams, large ones fewer. An error is raised
+    in place of the stream of the item that it is about.
+    """
+    loaded = load(codec, device=device)
+    settings: dict[str, Any] = {"quality": quality, "effort": effort, "method": method}
+    loaded.encode([], **settings)  # says no before anything is begun
+
+    def encode(item: Media) -> Tokens:
+        return loaded.encode([item], **settings)[0]
+
+    def write(tokens: Tokens) -> bytes:
+        return write_tokens(tokens, loaded, quality=quality, threads=threads)
+
+    tokens = in_order(
+        encode, items, parallel=loaded.parallel, size=lambda item: item.nbytes, threads=threads
+    )
+    return in_order(write, tokens, parallel=loaded.prior.parallel, size=len, threads=threads)
+
+
+def decompress_many(
+    streams: Iterable[bytes],
+    *,
+    partial: bool = False,
+    device: str = "auto",
+    threads: int | None = None,
+) -> Iterator[Media]:
+    """Return an iterator over the item of each .omc stream, as `decompress` returns it.
+
+    Streams may be of different codecs; threads and errors are as in `compress_many`.
+    """
+
+    def read(stream: bytes) -> StreamContents:
+        return read_tokens(stream, partial=partial, device=device, threads=threads)
+
+    def decode(contents: StreamContents) -> Media:
+        codec = load(contents.tokens.codec, device=device)
+        media: Media = codec.decode([contents.tokens], missing=[contents.missing])[0]
+        return media
+
+    def decodes_apart(contents: StreamContents) -> bool:
+        return load(contents.tokens.codec, device=device).parallel
+
+    found = in_order(
+        read,
+        streams,
+        parallel=lambda stream: reads_apart(stream, device),
+        size=positions,
+        threads=threads,
+    )
+    return in_order(
+        decode,
+        found,
+        parallel=decodes_apart,
+        size=lambda contents: len(contents.tokens),
+        threads=threads,
+    )
