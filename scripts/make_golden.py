@@ -11,12 +11,30 @@ from __future__ import annotations
 
 import argparse
 import gzip
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from omnicodec.codecs import Image, Text, load
 from omnicodec.codecs.stream import write_tokens
+
+PROSE = """\
+The lamp at the end of the pier had been lit every evening since 1874, first with oil and later
+with gas, and when the cable came nobody saw a reason to take the old brass reflector down. On
+clear nights the fishermen said that they could tell from its colour whether it would rain.
+
+Le phare n'éclaire plus personne, mais on le repeint chaque printemps. Тепер там живе кіт на
+ім'я Капітан, і щоранку о шостій він чекає на рибалок. 每天早上六点，渔民们都会给它带一条鱼。
+
+    def tide(hour: float, *, height: float = 2.4) -> float:
+        return height * math.cos(2 * math.pi * hour / 12.42)  # metres above the mean
+
+| day | first | second |
+|-----|-------|--------|
+| Mon | 03:14 | 15:39  |
+| Tue | 04:02 | 16:27  |
+"""
 
 OUT = Path(__file__).resolve().parent.parent / "tests" / "golden"
 
@@ -33,9 +51,10 @@ def picture() -> Image:
 
 
 def text() -> Text:
-    """Return a text of several scripts, with bytes that are no UTF-8."""
+    """Return a text of several scripts and code, with repeats and with bytes that are no UTF-8."""
     words = "Every modality as tokens, exactly: 0123456789.\nДобрий день. 你好。 \U0001f600\n"
-    return Text(words.encode() * 40 + bytes(range(256)))
+    noise = b"".join(hashlib.sha256(bytes([i])).digest() for i in range(6))
+    return Text(PROSE.encode() + words.encode() * 2 + bytes(range(64)) + noise)
 
 
 def main() -> None:

@@ -23,7 +23,19 @@ from omnicodec.codecs.prior.base import Prior, Span
 FORMAT: Final = b"omnicodec.prior.static.v1"
 
 TOTAL: Final = 1 << 16
-"""Frequencies of one histogram add up to this; each is at least 1."""
+"""Frequencies of one histogram add up to this, or for large alphabets to a larger power of two;
+each is at least 1."""
+
+MAX_TOTAL: Final = 1 << 22
+"""The largest total: the coder has 24 bits."""
+
+
+def total_for(symbols: int) -> int:
+    """Return the total for an alphabet of this size: 64 a symbol where there is room.
+
+    With two a symbol, the least frequency of 1 for each would take half of what there is.
+    """
+    return min(max(TOTAL, 64 << (symbols - 1).bit_length()), MAX_TOTAL)
 
 
 def quantize_counts(counts: NDArray[np.int64], total: int = TOTAL) -> NDArray[np.int64]:
@@ -59,12 +71,13 @@ class StaticPrior(Prior):
         for book in self._tables:
             models = []
             for table in book:
-                if table.sum() != TOTAL or table.min() < 1:
+                total = total_for(table.size)
+                if table.sum() != total or table.min() < 1:
                     raise InvalidInput("a static prior's frequencies do not add up")
                 digest.update(np.int64(table.size).tobytes() + table.astype("<i8").tobytes())
-                # Multiples of 2**-16 are exact in float64 and in the coder's 24-bit fixed
+                # Multiples of 2**-22 are exact in float64 and in the coder's 24-bit fixed
                 # point, so the model is the same integers on every machine.
-                p = table / TOTAL
+                p = table / total
                 models.append(constriction.stream.model.Categorical(p, perfect=False))
                 self.bits_per_position -= float(np.dot(p, np.log2(p)))
             digest.update(b"|")
@@ -74,7 +87,9 @@ class StaticPrior(Prior):
     @classmethod
     def train(cls, counts: Sequence[Sequence[NDArray[np.int64]]]) -> StaticPrior:
         """Return the prior for these counts of each digit of each codebook."""
-        return cls([[quantize_counts(table) for table in book] for book in counts])
+        return cls(
+            [[quantize_counts(table, total_for(table.size)) for table in book] for book in counts]
+        )
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, NDArray[np.int64]]) -> StaticPrior:

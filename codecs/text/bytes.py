@@ -1,9 +1,8 @@
-"""`text/bytes`: the bytes themselves, one token a byte."""
+"""`text/bytes`: the bytes themselves, one token a byte, with the byte model as their prior."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
 from typing import ClassVar
 
 import numpy as np
@@ -12,7 +11,7 @@ from omnicodec.codecs.codec import Codec, CodecSpec, Mask, Settings
 from omnicodec.codecs.errors import LimitExceeded
 from omnicodec.codecs.limits import MAX_TEXT_BYTES
 from omnicodec.codecs.media import Media, Text
-from omnicodec.codecs.prior import StaticPrior
+from omnicodec.codecs.prior.mixer import byte_model
 from omnicodec.codecs.registry import register
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.models import weights
@@ -23,22 +22,24 @@ class ByteCodec(Codec[Text]):
     """Any bytes as tokens 0..255; exact, and the baseline of every other text codec."""
 
     media_type: ClassVar[type[Media]] = Text
+    on_device: ClassVar[bool] = False
+    chunk_positions: ClassVar[int] = 1 << 21
 
     def __init__(self) -> None:
         self.spec = self.describe()
-        self.prior = _prior()
+        self.prior = byte_model()
 
     @classmethod
     def describe(cls) -> CodecSpec:
         return CodecSpec(
             name="text/bytes",
-            version=1,
+            version=2,
             modality="text",
             summary="the bytes of a text, exactly",
             fingerprint=weights.fingerprint({"codec": "text/bytes", "alphabet": 256}, {}),
             codebook_sizes=(256,),
             covers={"bytes": 1},
-            prior=_prior().fingerprint,
+            prior=byte_model().fingerprint,
             lossless=True,
         )
 
@@ -60,8 +61,3 @@ class ByteCodec(Codec[Text]):
         if missing is not None:
             row = row[~missing]  # bytes that are lost are left out, not guessed
         return Text(row.astype(np.uint8).tobytes())
-
-
-@cache
-def _prior() -> StaticPrior:
-    return StaticPrior.from_tables(weights.read("text/bytes").prior)

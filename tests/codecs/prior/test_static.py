@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from omnicodec.codecs import CorruptStream, InvalidInput
 from omnicodec.codecs.prior import Span, StaticPrior
-from omnicodec.codecs.prior.static import TOTAL, quantize_counts
+from omnicodec.codecs.prior.static import MAX_TOTAL, TOTAL, quantize_counts, total_for
 
 COUNTS = [[np.array([900, 90, 9, 1, 0]), np.array([1, 1])], [np.array([5, 5, 990])]]
 PRIOR = StaticPrior.train(COUNTS)
@@ -78,3 +78,17 @@ def test_tables_that_do_not_add_up_are_refused() -> None:
         StaticPrior([[np.array([1, 2, 3])]])
     with pytest.raises(InvalidInput, match="do not fit"):
         quantize_counts(np.ones(TOTAL + 1, np.int64))
+
+
+@pytest.mark.parametrize("size", [2, 1024, 1025, 32_768, 50_257, 1 << 21])
+def test_large_alphabets_leave_room_for_what_is_frequent(size: int) -> None:
+    assert max(TOTAL, 64 * size) <= total_for(size) or total_for(size) == MAX_TOTAL
+    assert total_for(size) >= 2 * size
+    counts = np.zeros(size, np.int64)
+    counts[: size // 2 + 1] = 1000
+    prior = StaticPrior.train([[counts]])
+    ids = np.random.default_rng(0).integers(0, size, (1, 300), np.int32)
+    span = Span((300,), 0, 300)
+    assert np.array_equal(prior.decode(prior.encode(ids, span), span), ids)
+    if size <= 50_257:  # half of the alphabet is never seen, and costs next to nothing
+        assert prior.bits_per_position < np.log2(size // 2 + 1) + 0.15
