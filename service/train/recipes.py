@@ -9,7 +9,9 @@ from typing import Any, Protocol
 from omnicodec.codecs import InvalidInput, UnknownCodec
 from omnicodec.service.train.image_vq import ImageVQRecipe
 from omnicodec.service.train.run import Report, Run, RunOptions
+from omnicodec.service.train.text_bpe import TextBPERecipe
 from omnicodec.service.train.text_bytes import TextBytesRecipe
+from omnicodec.service.train.text_patch import TextPatchRecipe
 
 
 class Recipe(Protocol):
@@ -25,7 +27,9 @@ class Recipe(Protocol):
 
 RECIPES: dict[str, type[Recipe]] = {
     "image/vq": ImageVQRecipe,
+    "text/bpe": TextBPERecipe,
     "text/bytes": TextBytesRecipe,
+    "text/patch": TextPatchRecipe,
 }
 
 
