@@ -73,9 +73,11 @@ class InfoCodec(Codec[Text]):
     def _decode(self, tokens: Tokens, missing: Mask | None) -> Text:
         windows = tokens.ids[0]
         if missing is not None and missing.any():
-            # Behind a lost window nothing can be told: what comes before it is whole.
+            # Behind a lost window nothing can be told: what comes before it is whole. Where
+            # the number is lost, what ends in the last window may be none of the text's.
             end = int(np.argmax(missing))
-            windows = np.append(windows[:end], np.int32(_WINDOWS - 1))
+            known = 0 if end == windows.size - 1 else _WINDOWS - 1
+            windows = np.append(windows[:end], np.int32(known))
         return Text(byte_model().from_windows(windows, MAX_TEXT_BYTES))
 
     def warm(self) -> None:

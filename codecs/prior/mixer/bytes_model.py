@@ -22,9 +22,6 @@ from omnicodec.models import weights
 INFORMATION_UNIT: Final = 4096
 """Surprisal and entropy are in 1/4096 bit."""
 
-MAX_MIXED: Final = 1 << 22
-"""Bytes of a chunk that the mixer codes; longer ones would take minutes, alone on a thread."""
-
 _ZSTD: Final = b"\0"
 """How frames begin that tell no sizes and no checksum; the mixer's codes never do."""
 
@@ -55,9 +52,9 @@ class ByteModel(MixerPrior):
             return b""
         packed = self.zstd(symbols)
         code = None
-        if symbols.size <= MAX_MIXED:
+        if symbols.size <= fmt.MAX_MIXED:
             code = self.encode_within(symbols, span, len(packed), mark=True)
-        return packed if code is None else code
+        return packed if code is None or _is_bomb(symbols.size, code) else code
 
     def encode_large(self, ids: NDArray[np.int32], span: Span) -> bytes | None:
         return self.zstd(ids[0])
@@ -79,7 +76,7 @@ class ByteModel(MixerPrior):
         if len(span) == 0 and not data:
             return np.zeros((1, 0), np.int32)
         if data[:1] != _ZSTD:
-            if len(span) > MAX_MIXED:
+            if len(span) > fmt.MAX_MIXED or _is_bomb(len(span), data):
                 raise CorruptStream(f"a chunk of text of {len(span):,} bytes is not coded so")
             return self.decode_marked(data, span, mark=True)
         unpack = zstandard.ZstdDecompressor(format=_MAGICLESS, max_window_size=1 << _WINDOW_LOG)
@@ -170,6 +167,10 @@ class ByteModel(MixerPrior):
         """Compile all loops, or read them from the disk."""
         self.from_windows(self.to_windows(b"warm"), 1 << 10)
         super().warm()
+
+
+def _is_bomb(size: int, code: bytes) -> bool:
+    return size > fmt.MAX_MIXED_RATIO * len(code)
 
 
 @cache

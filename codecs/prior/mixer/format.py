@@ -20,6 +20,13 @@ SQUASH_MAX: Final = 3071
 P_MIN: Final = 4
 """What is coded is never less probable than 4 / 65,536."""
 
+# The hash of contexts; the check of a bucket is its highest byte.
+HASH_FACTORS: Final = (0x9E3779B1, 0x85EBCA6B, 0x2C1B3C6D)
+HASH_SHIFTS: Final = (15, 13)
+CHECK_SHIFT: Final = 24
+BOOK_SEEDS: Final = 64
+"""Contexts of codebook k begin their hashes at this times k."""
+
 # Tables: a bucket has one check byte and the 15 nodes of the binary tree over 4 bits; four
 # buckets are a set, which is one cache line.
 GROUP_BITS: Final = 4
@@ -41,6 +48,7 @@ LEVEL_STEP: Final = 137
 STATE_CLASSES: Final = 64
 
 # The match model: where the last symbols stood before.
+MATCH_SEED: Final = 77
 MATCH_MAX: Final = 32
 MATCH_RATE: Final = 6
 MIN_HISTORY: Final = 1 << 10
@@ -58,8 +66,16 @@ REFINE_RATE: Final = 6
 # Refinement (adaptive probability maps): hashed contexts, each with log-odds in steps of 1/2.
 REFINEMENT_CONTEXTS: Final = 1 << 12
 REFINEMENT_STEPS: Final = 33
+REFINEMENT_STEP: Final = 128
 
 # Equal-information windows (text/info).
 WINDOW_BITS: Final = 16
 WINDOW_LEAST: Final = 2
 """A window with fewer codes left than this is closed."""
+
+# Chunks of text: the mark, the probability, of 65,536, that is left to codes that begin with a
+# byte 0, and what the mixer codes at most. Longer chunks would take minutes alone on a
+# thread; with more bytes for each byte of code, a short stream would take hours.
+MARK: Final = 1 << 8
+MAX_MIXED: Final = 1 << 22
+MAX_MIXED_RATIO: Final = 1 << 10

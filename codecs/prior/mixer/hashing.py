@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from omnicodec.codecs.prior.mixer import format as fmt
 from omnicodec.models.kernels import Integer, kernel
 
 MASK32: Final = 0xFFFFFFFF
+
+_A, _B, _C = fmt.HASH_FACTORS
+_S, _T = fmt.HASH_SHIFTS
 
 
 @kernel
@@ -15,7 +19,7 @@ def hash2(a: Integer, b: Integer) -> Integer:
 
     `int()` keeps interpreted code from overflowing where compiled code wraps around.
     """
-    h = ((int(a) & MASK32) * 0x9E3779B1 + (int(b) & MASK32) * 0x85EBCA6B) & MASK32
-    h ^= h >> 15
-    h = (h * 0x2C1B3C6D) & MASK32
-    return h ^ (h >> 13)
+    h = ((int(a) & MASK32) * _A + (int(b) & MASK32) * _B) & MASK32
+    h ^= h >> _S
+    h = (h * _C) & MASK32
+    return h ^ (h >> _T)

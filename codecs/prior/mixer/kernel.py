@@ -23,6 +23,7 @@ from omnicodec.codecs.prior.mixer.coder import (
     encode_window_bit,
 )
 from omnicodec.codecs.prior.mixer.hashing import hash2
+from omnicodec.codecs.prior.mixer.lookup import bucket, context_hashes, static_bucket
 from omnicodec.codecs.prior.mixer.schema import FOUND, MATCH, SYMBOL, SYMBOL_ROWS
 from omnicodec.codecs.prior.mixer.state import (
     AT,
@@ -41,62 +42,8 @@ MEASURE, ENCODE, DECODE, ENCODE_WINDOWS, DECODE_WINDOWS = range(5)
 FULL: Final = -1
 """How a run ended, where it is no count."""
 
-_CHECK_SHIFT: Final = 24
 _HALF: Final = fmt.SQUASH_MAX + 1
 _ERROR_ROUND: Final = 1 << (fmt.UPDATE_SHIFT - 1)
-_STEP: Final = 128
-_ITEM_SEED: Final = 77
-
-
-@kernel
-def bucket(table: NDArray[np.uint8], h: Integer, totals: NDArray[np.uint8]) -> Integer:
-    """Return the place of the bucket of hash `h` in the item's table, made if it is not there.
-
-    It takes the place of the one in its set that has seen the least.
-    """
-    at = (h & ((len(table) // fmt.BUCKET) - 1)) & ~(fmt.WAYS - 1)
-    check = max(1, h >> _CHECK_SHIFT)
-    least = 1 << 30
-    worst = 0
-    for way in range(fmt.WAYS):
-        place = (at + way) * fmt.BUCKET
-        if table[place] == check:
-            return place
-        seen: Integer = 0 if table[place] == 0 else 1 + np.int64(totals[table[place + 1]])
-        if seen < least:
-            least = seen
-            worst = place
-    for k in range(fmt.BUCKET):
-        table[worst + k] = 0
-    table[worst] = check
-    return worst
-
-
-@kernel
-def static_bucket(table: NDArray[np.uint8], h: Integer) -> Integer:
-    """Return the place of the bucket of hash `h` in the static table, or -1."""
-    at = (h & ((len(table) // fmt.BUCKET) - 1)) & ~(fmt.WAYS - 1)
-    check = max(1, h >> _CHECK_SHIFT)
-    for way in range(fmt.WAYS):
-        place = (at + way) * fmt.BUCKET
-        if table[place] == check:
-            return place
-    return -1
-
-
-@kernel
-def context_hashes(
-    contexts: NDArray[np.int32], f: NDArray[np.int64], book: Integer, hashes: NDArray[np.int64]
-) -> None:
-    """Set the hash of each context from the features `f`."""
-    for j in range(len(hashes)):
-        h = j + 1 + 64 * book
-        for k in range(contexts.shape[1]):
-            feature = contexts[j, k]
-            if feature < 0:
-                break
-            h = hash2(f[feature], h)
-        hashes[j] = h
 
 
 @kernel
@@ -270,7 +217,7 @@ def run(
             grid.before_symbol(f, data, i, books, layout[1], layout[2], layout[3], m.neighbours)
         context_hashes(m.contexts, f, book, hashes)
         for q in range(len(refining)):
-            h = q + 64 * book
+            h = q + fmt.BOOK_SEEDS * book
             for k in range(m.refinements.shape[1]):
                 feature = m.refinements[q, k]
                 if feature < 0:
@@ -340,15 +287,17 @@ def run(
             mixed = np.int64(m.squash[logit + _HALF])
             p: Integer = mixed * len(cells)
             inner = min(max(logit, -fmt.LOGIT_MAX), fmt.LOGIT_MAX) + fmt.LOGIT_MAX + 1
-            low_cell = inner // _STEP
-            beyond = inner % _STEP
+            low_cell = inner // fmt.REFINEMENT_STEP
+            beyond = inner % fmt.REFINEMENT_STEP
             for q in range(len(cells)):
                 context = hash2(refining[q], coded) & (fmt.REFINEMENT_CONTEXTS - 1)
                 cell = (q * fmt.REFINEMENT_CONTEXTS + context) * fmt.REFINEMENT_STEPS + low_cell
                 below = np.int64(s.refined[cell])
                 above = np.int64(s.refined[cell + 1])
-                p += (below * (_STEP - beyond) + above * beyond) // _STEP
-                cells[q] = cell + (beyond >= _STEP // 2)
+                p += (
+                    below * (fmt.REFINEMENT_STEP - beyond) + above * beyond
+                ) // fmt.REFINEMENT_STEP
+                cells[q] = cell + (beyond >= fmt.REFINEMENT_STEP // 2)
             p = min(max(p // (2 * len(cells)), fmt.P_MIN), fmt.ONE - fmt.P_MIN)
 
             if mode == ENCODE:
@@ -419,7 +368,7 @@ def _find_match(
         r[MATCH_LENGTH] = 0
     if i + 1 < reach:
         return
-    h = _ITEM_SEED
+    h = fmt.MATCH_SEED
     for k in range(reach):
         h = hash2(data[i - k], h)
     h &= len(history) - 1

@@ -16,9 +16,6 @@ from omnicodec.codecs.prior.mixer.schema import Schema
 from omnicodec.codecs.prior.mixer.state import AT, Model, State, Tensors, model, open_state
 from omnicodec.models import weights
 
-MARK: Final = 1 << 8
-"""The probability, of 65,536, that the mark leaves to codes that begin with a byte 0."""
-
 NO_BYTES: Final = np.zeros(0, np.uint8)
 NO_INTEGERS: Final = np.zeros(0, np.int32)
 NO_EXTRA: Final = np.zeros((0, 1), np.int32)
@@ -88,6 +85,8 @@ class MixerPrior(Prior):
         self.fingerprint = weights.fingerprint(config, self.tensors)
 
     def encode(self, ids: NDArray[np.int32], span: Span) -> bytes:
+        if ids.size and (ids.min() < 0 or (ids >= self._sizes[:, None]).any()):
+            raise InvalidInput("ids are not in the range of their codebooks")
         symbols = np.array(ids.T, np.int32, order="C").reshape(-1)  # a copy: never read-only
         capacity = 64 + symbols.size * (1 + int(max(self.schema.bits)) // 6)
         while (code := self.encode_within(symbols, span, capacity)) is None:
@@ -104,7 +103,7 @@ class MixerPrior(Prior):
         state = open_state(self.schema, self.tensors, symbols.size)
         buffer = np.zeros(capacity, np.uint8)
         if mark:
-            coder.encode_bit(state.registers, buffer, MARK, 0)
+            coder.encode_bit(state.registers, buffer, fmt.MARK, 0)
         extra = self._advisor.log_odds(symbols, span) if self._advisor else NO_EXTRA
         done = self.run(state, symbols, span, kernel.ENCODE, buffer=buffer, extra=extra)
         size = -1 if done == kernel.FULL else coder.finish(state.registers, buffer)
@@ -121,7 +120,7 @@ class MixerPrior(Prior):
         buffer = np.frombuffer(data, np.uint8).copy()  # as writable as in encoding: one type
         coder.start_decoding(state.registers, buffer)
         if mark:
-            coder.decode_bit(state.registers, buffer, MARK)
+            coder.decode_bit(state.registers, buffer, fmt.MARK)
         if self._advisor is None:
             done = self.run(state, symbols, span, kernel.DECODE, buffer=buffer)
         else:

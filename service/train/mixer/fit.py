@@ -18,12 +18,13 @@ from omnicodec.codecs.prior.mixer.state import (
     model,
     open_state,
 )
-from omnicodec.service.train.mixer.items import Items
+from omnicodec.service.train.mixer.items import Item, Items
 from omnicodec.service.train.mixer.maps import fit_maps
 from omnicodec.service.train.mixer.table import build
 
 Tensors = dict[str, NDArray[Any]]
 Log = Callable[..., None]
+Advise = Callable[[Item], NDArray[np.int32]]
 
 _ADAPTED: Final = ("weights", "final", "refined", "match_map")
 """What items change, and what a later one begins with while training."""
@@ -44,9 +45,17 @@ class MixerSettings:
 
 
 def fit_mixer(
-    schema: Schema, seen: Items, held_out: Items, settings: MixerSettings, log: Log
+    schema: Schema,
+    seen: Items,
+    held_out: Items,
+    settings: MixerSettings,
+    log: Log,
+    advise: Advise | None = None,
 ) -> Tensors:
     """Return the tensors of a mixer.
+
+    `advise` gives the log-odds of an item, as `Advisor.log_odds` does, where the schema has
+    them as an input.
 
     The table is counted on `seen`; maps and mixers learn on `held_out`; then the table
     is counted again on both, for nothing that is known should be missing in what ships.
@@ -59,7 +68,7 @@ def fit_mixer(
     log(stage=2)
     for rate, final_rate in settings.rates:
         quick = replace(schema, rate=rate, final_rate=final_rate, boost=0)
-        bits = learn(quick, tensors, model(quick, tensors), held_out)
+        bits = learn(quick, tensors, model(quick, tensors), held_out, advise)
         log(stage=3, rate=rate, bits_per_symbol=bits)
     both = [*seen, *held_out]
     tensors["static"] = build(bare, schema.parents, both, settings.counted, settings.shipped)
@@ -67,15 +76,22 @@ def fit_mixer(
     return tensors
 
 
-def learn(schema: Schema, tensors: Tensors, read_only: Model, items: Items) -> float:
+def learn(
+    schema: Schema,
+    tensors: Tensors,
+    read_only: Model,
+    items: Items,
+    advise: Advise | None = None,
+) -> float:
     """Let the mixers learn from item to item, in place; return the bits per symbol."""
     total, symbols_done = 0, 0
     for symbols, layout in items:
         state = open_state(schema, tensors, symbols.size)
         surprisal = np.zeros(symbols.size, np.int32)
+        extra = NO_EXTRA if advise is None else advise((symbols, layout))
         kernel.run(
             read_only, state, symbols, 0, symbols.size, layout, kernel.MEASURE,
-            NO_BYTES, NO_INTEGERS, surprisal, NO_INTEGERS, NO_EXTRA,
+            NO_BYTES, NO_INTEGERS, surprisal, NO_INTEGERS, extra,
         )  # fmt: skip
         for name in _ADAPTED:
             tensors[name] = getattr(state, name).reshape(tensors[name].shape)

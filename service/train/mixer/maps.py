@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from omnicodec.codecs.prior.mixer import format as fmt
 from omnicodec.codecs.prior.mixer import tables
 from omnicodec.codecs.prior.mixer.hashing import hash2
-from omnicodec.codecs.prior.mixer.kernel import bucket, context_hashes, static_bucket
+from omnicodec.codecs.prior.mixer.lookup import bucket, context_hashes, static_bucket
 from omnicodec.codecs.prior.mixer.schema import Schema
 from omnicodec.codecs.prior.mixer.state import Model, State, open_state
 from omnicodec.models.kernels import Integer, kernel

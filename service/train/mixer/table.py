@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from omnicodec.codecs.prior.mixer import format as fmt
 from omnicodec.codecs.prior.mixer import grid, tables, text
 from omnicodec.codecs.prior.mixer.hashing import hash2
-from omnicodec.codecs.prior.mixer.kernel import context_hashes
+from omnicodec.codecs.prior.mixer.lookup import context_hashes
 from omnicodec.codecs.prior.mixer.state import Model
 from omnicodec.models.kernels import Integer, kernel
 from omnicodec.service.train.mixer.items import Items
@@ -107,7 +107,7 @@ def _find(
 ) -> Integer:
     """Return the place of a bucket; -1 if it is not there and not to be made."""
     at = (context << counted) + ((h & ((1 << counted) - 1)) & ~(fmt.WAYS - 1))
-    check = max(1, h >> 24)
+    check = max(1, h >> fmt.CHECK_SHIFT)
     least = 1 << 30
     worst = 0
     for way in range(fmt.WAYS):

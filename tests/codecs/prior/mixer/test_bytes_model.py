@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from omnicodec.codecs import CorruptStream, InvalidInput, LimitExceeded
 from omnicodec.codecs.prior import Span
 from omnicodec.codecs.prior.mixer import INFORMATION_UNIT, ByteModel
-from omnicodec.codecs.prior.mixer.bytes_model import MAX_MIXED
+from omnicodec.codecs.prior.mixer.format import MAX_MIXED
 
 TextOf = Callable[[int, int], bytes]
 BYTES = st.one_of(
