@@ -41,6 +41,7 @@ class ByteCodec(Codec[Text]):
             covers={"bytes": 1},
             prior=byte_model().fingerprint,
             lossless=True,
+            weight_bytes=weights.read("text/bytes").nbytes,
         )
 
     @classmethod

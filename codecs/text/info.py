@@ -53,6 +53,7 @@ class InfoCodec(Codec[Text]):
             covers=_covers(),
             prior=_uniform().fingerprint,
             lossless=True,
+            weight_bytes=weights.read("text/bytes").nbytes,
             citation='Lester et al., "Training LLMs over Neurally Compressed Text", 2024',
         )
 
