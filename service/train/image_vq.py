@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 from safetensors.numpy import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from omnicodec.codecs import InvalidInput
@@ -20,8 +20,9 @@ from omnicodec.codecs.prior import StaticPrior
 from omnicodec.codecs.registry import resolve_device
 from omnicodec.models.image.vq import ImageVQ, ImageVQConfig
 from omnicodec.models.layers import channels_last
+from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.pictures import Picture, crops, read_pictures
-from omnicodec.service.train.run import Run, optimizer_tensors, restore_optimizer
+from omnicodec.service.train.run import Run
 
 # The shards of ../shared/data are many pictures of few kinds (clothes, groceries); what is
 # more general counts more. Other data sets have other names and are not touched by this.
@@ -83,46 +84,29 @@ class _Training:
         torch.manual_seed(run.options.seed)
         self.pictures = read_pictures(data, GROUP_WEIGHTS, recipe.crop)
         run.report(f"{len(self.pictures)} pictures, device {self.device}")
-        self.network = self._build()
-        self.average = self._build()
-        self.average.load_state_dict(self.network.state_dict())
-        self.average.requires_grad_(False)
-        self.optimizers = self._optimizers()
+        network = channels_last(ImageVQ(recipe.network).to(self.device))
+        self.learner = Learner(
+            network,
+            # The matrices of the blocks are Muon's; embedding, codes and pixels are not.
+            [
+                parameter
+                for name, parameter in network.named_parameters()
+                if name.endswith(("expand.weight", "project.weight"))
+            ],
+            run,
+            rates=(recipe.matrix_rate, recipe.other_rate),
+            decays=(recipe.weight_decay, recipe.weight_decay),
+            warmup=recipe.warmup,
+            average=recipe.average,
+            clip=1.0,
+            newton_schulz_steps=recipe.newton_schulz_steps,
+        )
+        self.network, self.average = self.learner.network, self.learner.average
         self.config = {**asdict(recipe), "network": recipe.network.to_dict()}
-        self._resume()
-
-    def _build(self) -> ImageVQ:
-        return channels_last(ImageVQ(self.recipe.network).to(self.device))
-
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        # The matrices of the blocks are Muon's; embedding, codes and pixels are not.
-        hidden = [
-            parameter
-            for name, parameter in self.network.named_parameters()
-            if name.endswith(("expand.weight", "project.weight"))
-        ]
-        chosen = {id(p) for p in hidden}
-        others = [p for p in self.network.parameters() if id(p) not in chosen]
-        recipe = self.recipe
-        return [
-            torch.optim.Muon(
-                hidden,
-                lr=recipe.matrix_rate,
-                weight_decay=recipe.weight_decay,
-                ns_steps=recipe.newton_schulz_steps,
-                adjust_lr_fn="match_rms_adamw",
-            ),
-            torch.optim.AdamW(
-                others,
-                lr=recipe.other_rate,
-                betas=(0.9, 0.95),
-                weight_decay=recipe.weight_decay,
-            ),
-        ]
+        self.learner.resume(self.config)
 
     def go(self) -> Path:
         run, recipe = self.run, self.recipe
-        bases = (recipe.matrix_rate, recipe.other_rate)
         forward = torch.compile(self.network) if recipe.compile else self.network
         batches = self._batches()
         squared, seen = 0.0, 0
@@ -131,15 +115,7 @@ class _Training:
             with torch.autocast(self.device.type, torch.bfloat16):
                 drawn = forward(pixels)
             loss = F.mse_loss(drawn.float(), pixels)
-            self.network.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-            factor = run.rate(recipe.warmup)
-            for optimizer, base in zip(self.optimizers, bases, strict=True):
-                optimizer.param_groups[0]["lr"] = base * factor
-                optimizer.step()
-            self._average_weights()
-            run.step += 1
+            factor = self.learner.step(loss)
             squared, seen = squared + loss.item(), seen + 1
             if run.step % 100 == 0:
                 run.log(train_psnr=_psnr(squared / seen), rate=factor)
@@ -147,9 +123,9 @@ class _Training:
             if run.step % run.options.validate_every == 0:
                 self._validate()
             if run.checkpoint_due():
-                self._save()
+                self.learner.save(self.config)
         self._validate()
-        self._save()
+        self.learner.save(self.config)
         return self.export()
 
     def _batches(self) -> Iterator[Tensor]:
@@ -160,13 +136,6 @@ class _Training:
                 self.pictures, recipe.crop, recipe.batch, hash((seed, self.run.step)), recipe.zoom
             )
             yield next(one).to(self.device, memory_format=torch.channels_last)
-
-    @torch.no_grad()
-    def _average_weights(self) -> None:
-        keep = min(self.recipe.average, (1 + self.run.step) / (10 + self.run.step))
-        averaged: list[Tensor] = list(self.average.parameters())
-        trained: list[Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(averaged, trained, 1 - keep)
 
     def _validate(self) -> None:
         if self.run.options.validation is None:
@@ -179,21 +148,6 @@ class _Training:
                 drawn = self.average(pixels).float().clamp(-1, 1)
             scores.append(_psnr(F.mse_loss(drawn, pixels).item()))
         self.run.log(validation_psnr=float(np.mean(scores)))
-
-    def _save(self) -> None:
-        parts = {"network": self.network.state_dict(), "average": self.average.state_dict()}
-        for i, optimizer in enumerate(self.optimizers):
-            parts[f"optimizer{i}"] = optimizer_tensors(optimizer)
-        self.run.save(parts, self.config)
-
-    def _resume(self) -> None:
-        parts = self.run.resume(self.config)
-        if parts is None:
-            return
-        self.network.load_state_dict(parts["network"])
-        self.average.load_state_dict(parts["average"])
-        for i, optimizer in enumerate(self.optimizers):
-            restore_optimizer(optimizer, parts.get(f"optimizer{i}", {}))
 
     def export(self) -> Path:
         """Write configuration, half-precision weights and the prior as a weights folder."""

@@ -11,7 +11,6 @@ from typing import Any, Final, Self
 import numpy as np
 import torch
 from safetensors.numpy import save_file as save_arrays
-from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnicodec.codecs import InvalidInput
@@ -22,6 +21,7 @@ from omnicodec.codecs.text._patch_tokens import PatchTokens
 from omnicodec.codecs.text._segmentation import METHODS
 from omnicodec.models.text.coder import PatchCoder
 from omnicodec.models.text.patch import Batch, PatchConfig, PatchNet
+from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.patches import (
     PIECE,
     Document,
@@ -31,7 +31,7 @@ from omnicodec.service.train.patches import (
     measure,
     read_pieces,
 )
-from omnicodec.service.train.run import Run, optimizer_tensors, restore_optimizer
+from omnicodec.service.train.run import Run
 from omnicodec.service.train.variety import made_up_values, varied
 
 GROUP_WEIGHTS: Final = {"english_books_pd": 2.0, "varied": 8.0}
@@ -118,39 +118,33 @@ class _Training:
             held_out, self.segmentation, recipe.network, {METHODS[0]: 1.0}, {}
         ).draw(VALIDATION_PATCHES, (0,))
         run.report(f"{self.segmentation}, device {self.device}")
-        self.network = PatchNet(recipe.network).to(self.device)
-        self.average = PatchNet(recipe.network).to(self.device)
-        self.average.load_state_dict(self.network.state_dict())
-        self.average.requires_grad_(False).eval()
-        self.optimizers = self._optimizers()
+        network = PatchNet(recipe.network).to(self.device)
+        self.learner = Learner(
+            network,
+            # Matrices between hidden layers are Muon's; embeddings, codes and logits are not.
+            [
+                parameter
+                for name, parameter in network.named_parameters()
+                if name.endswith(".weight") and not name.startswith(("encode_out", "decode_out"))
+            ],
+            run,
+            rates=(recipe.matrix_rate, recipe.other_rate),
+            decays=(recipe.weight_decay, 0.0),
+            warmup=recipe.warmup,
+            average=recipe.ema,
+            clip=100.0,
+            newton_schulz_steps=recipe.newton_schulz_steps,
+        )
+        self.network, self.average = self.learner.network, self.learner.average.eval()
         self.config = {**asdict(recipe), "network": recipe.network.to_dict()}
-        self._resume()
-
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        # Matrices between hidden layers are Muon's; embeddings, codes and logits are not.
-        hidden: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
-        for name, parameter in self.network.named_parameters():
-            inside = name.endswith(".weight") and not name.startswith(("encode_out", "decode_out"))
-            (hidden if inside else others).append(parameter)
-        recipe = self.recipe
-        return [
-            torch.optim.Muon(
-                hidden,
-                lr=recipe.matrix_rate,
-                weight_decay=recipe.weight_decay,
-                ns_steps=recipe.newton_schulz_steps,
-                adjust_lr_fn="match_rms_adamw",
-            ),
-            torch.optim.AdamW(others, lr=recipe.other_rate, betas=(0.9, 0.95), weight_decay=0.0),
-        ]
+        self.learner.resume(self.config)
 
     def go(self) -> Path:
         run = self.run
         if run.progress < 1:
             self._run()
         self._validate()
-        self._save()
+        self.learner.save(self.config)
         return self.export()
 
     def _run(self) -> None:
@@ -161,7 +155,6 @@ class _Training:
             documents, self.segmentation, recipe.network, SHARES, GROUP_WEIGHTS, SHORT
         )
         run.report(f"{patches.count} patches")
-        bases = (recipe.matrix_rate, recipe.other_rate)
         total, seen = 0.0, 0
         while run.progress < 1:
             # Seeded by step: a resumed run sees what an undisturbed one would have seen.
@@ -170,15 +163,7 @@ class _Training:
             with torch.autocast(self.device.type, torch.bfloat16):
                 logits = self.network(batch)
             loss = F.cross_entropy(logits.float(), batch.target, reduction="sum") / recipe.batch
-            self.network.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.network.parameters(), 100.0)
-            factor = run.rate(recipe.warmup)
-            for optimizer, base in zip(self.optimizers, bases, strict=True):
-                optimizer.param_groups[0]["lr"] = base * factor
-                optimizer.step()
-            self._average_weights()
-            run.step += 1
+            factor = self.learner.step(loss)
             total, seen = total + loss.item(), seen + 1
             if run.step % 100 == 0:
                 run.log(nats_per_patch=total / seen, rate=factor)
@@ -186,7 +171,7 @@ class _Training:
             if run.step % run.options.validate_every == 0:
                 self._validate()
             if run.checkpoint_due():
-                self._save()
+                self.learner.save(self.config)
 
     def _variants(self) -> list[Document]:
         """Return variants of some of the texts that thresholds are calibrated for."""
@@ -199,14 +184,6 @@ class _Training:
             found.append(Document("varied", data, values, values))
         return found
 
-    @torch.no_grad()
-    def _average_weights(self) -> None:
-        keep = min(self.recipe.ema, (1 + self.run.step) / (10 + self.run.step))
-        averaged: list[Tensor] = list(self.average.parameters())
-        trained: list[Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(averaged, trained, 1 - keep)
-        self.average.middle.copy_(self.network.middle)
-
     @torch.inference_mode()
     def _validate(self) -> None:
         """Log the share of withheld patches that do not come back, before any search."""
@@ -218,21 +195,6 @@ class _Training:
         self.run.log(
             validation_wrong=float((wrong > 0).float().mean()), validation_nats=float(nats)
         )
-
-    def _save(self) -> None:
-        parts = {"network": self.network.state_dict(), "average": self.average.state_dict()}
-        for i, optimizer in enumerate(self.optimizers):
-            parts[f"optimizer{i}"] = optimizer_tensors(optimizer)
-        self.run.save(parts, self.config)
-
-    def _resume(self) -> None:
-        parts = self.run.resume(self.config)
-        if parts is None:
-            return
-        self.network.load_state_dict(parts["network"])
-        self.average.load_state_dict(parts["average"])
-        for i, optimizer in enumerate(self.optimizers):
-            restore_optimizer(optimizer, parts.get(f"optimizer{i}", {}))
 
     def export(self) -> Path:
         """Write configuration, integer weights and the prior as a weights folder."""

@@ -78,7 +78,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
 
     def interrupt(self: image_vq._Training) -> None:
         if self.run.step == 6:
-            self._save()
+            self.learner.save(self.config)
             raise KeyboardInterrupt
         validate(self)
 

@@ -89,7 +89,7 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
 
     def interrupt(self: text_patch._Training) -> None:
         if self.run.step == 10:
-            self._save()
+            self.learner.save(self.config)
             raise KeyboardInterrupt
         validate(self)
 
