@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnicodec.codecs import Image, Text, load
+from omnicodec.codecs import Audio, Image, Text, load
 from omnicodec.codecs.stream import write_tokens
 
 PROSE = """\
@@ -50,6 +50,14 @@ def picture() -> Image:
     return Image(pixels.astype(np.uint8))
 
 
+def sound() -> Audio:
+    """Return a second of two channels: a tone that glides, and a beat."""
+    n = np.arange(22_050, dtype=np.int64)
+    glide = np.sin(2 * np.pi * (200 * n / 22_050 + 300 * (n / 22_050) ** 2))
+    beat = ((n // 3000) % 2) * np.sin(2 * np.pi * 440 * n / 22_050)
+    return Audio((np.stack([glide, beat]) * 0.3).astype(np.float32), 22_050)
+
+
 def text() -> Text:
     """Return a text of several scripts and code, with repeats and with bytes that are no UTF-8."""
     words = "Every modality as tokens, exactly: 0123456789.\nДобрий день. 你好。 \U0001f600\n"
@@ -63,9 +71,10 @@ def main() -> None:
     )
     parser.add_argument("codecs", nargs="+", help="names of codecs, such as image/vq")
     OUT.mkdir(exist_ok=True)
+    makers = {"audio": sound, "image": picture, "text": text}
     for name in parser.parse_args().codecs:
         codec = load(name, device="cpu")
-        media = picture() if codec.spec.modality == "image" else text()
+        media = makers[codec.spec.modality]()
         (tokens,) = codec.encode([media])
         stem = OUT / f"{name.replace('/', '-')}-{codec.spec.version}"
         stem.with_suffix(".omc").write_bytes(write_tokens(tokens, codec, chunk_positions=50))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from omnicodec.codecs import InvalidInput, UnknownCodec
+from omnicodec.service.train.audio_rvq import AudioRVQRecipe
 from omnicodec.service.train.image_vq import ImageVQRecipe
 from omnicodec.service.train.run import Report, Run, RunOptions
 from omnicodec.service.train.text_bpe import TextBPERecipe
@@ -26,6 +27,7 @@ class Recipe(Protocol):
 
 
 RECIPES: dict[str, type[Recipe]] = {
+    "audio/rvq": AudioRVQRecipe,
     "image/vq": ImageVQRecipe,
     "text/bpe": TextBPERecipe,
     "text/bytes": TextBytesRecipe,

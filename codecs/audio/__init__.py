@@ -1,0 +1,1 @@
+"""Codecs for sound, one file each."""
