@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,7 +18,9 @@ from omnicodec.codecs.prior import StaticPrior
 from omnicodec.codecs.registry import resolve_device
 from omnicodec.models.audio.rvq import AudioRVQ, AudioRVQConfig
 from omnicodec.service.train.codebooks import CodebookTrainer
-from omnicodec.service.train.run import Run, optimizer_tensors, restore_optimizer
+from omnicodec.service.train.learner import Learner
+from omnicodec.service.train.run import Run
+from omnicodec.service.train.settings import split_settings
 from omnicodec.service.train.sounds import Augmentation, Sound, crops, read_sounds
 from omnicodec.service.train.spectral_loss import SpectralLoss
 
@@ -70,15 +72,7 @@ class AudioRVQRecipe:
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """Return the recipe with `settings`, whose network keys begin with "network."."""
-        own = {f.name for f in fields(cls)} - {"network"}
-        deep = {f.name for f in fields(AudioRVQConfig)}
-        network = {k.removeprefix("network."): v for k, v in settings.items() if "." in k}
-        plain = {k: v for k, v in settings.items() if "." not in k}
-        if unknown := sorted(set(plain) - own) + sorted(set(network) - deep):
-            raise InvalidInput(f"the recipe of audio/rvq has no setting {unknown[0]!r}")
-        for values, defaults in ((plain, cls()), (network, AudioRVQConfig())):
-            for name, value in values.items():
-                _check_type(name, value, getattr(defaults, name))
+        plain, network = split_settings("audio/rvq", settings, cls(), AudioRVQConfig())
         lists: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()
         }
@@ -105,44 +99,30 @@ class Training:
         torch.manual_seed(run.options.seed)
         minutes = sum(sound.samples.size for sound in sounds) / recipe.network.rate / 60
         run.report(f"{len(sounds)} sounds, {minutes:.0f} minutes, device {self.device}")
-        self.network = AudioRVQ(recipe.network).to(self.device)
-        self.average = AudioRVQ(recipe.network).to(self.device)
-        self.average.load_state_dict(self.network.state_dict())
-        self.average.requires_grad_(False)
-        self.codebooks = CodebookTrainer(self.network.quantizer, recipe.decay, recipe.least)
+        network = AudioRVQ(recipe.network).to(self.device)
+        self.codebooks = CodebookTrainer(network.quantizer, recipe.decay, recipe.least)
         self.codebooks.to(self.device)
         self.loss = SpectralLoss(recipe.network.rate, WINDOWS, BANDS).to(self.device)
-        self.optimizers = self._optimizers()
-        self.config = {**asdict(recipe), "network": recipe.network.to_dict()}
-        self._resume()
-
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        """Return Muon for the matrices of the blocks, AdamW for everything else.
-
-        Of the others, a matrix with many inputs learns slower in proportion (as in muP, Yang
-        et al. 2022, arXiv:2203.03466): a step on 2,000 inputs at once would otherwise undo
-        the phase that the network begins with.
-        """
-        recipe = self.recipe
-        hidden, groups = [], []
-        for name, parameter in self.network.named_parameters():
-            if name.endswith(("expand.weight", "project.weight")):
-                hidden.append(parameter)
-                continue
-            slower = min(1.0, 128 / parameter.shape[1]) if parameter.ndim == 2 else 1.0
-            groups.append({"params": [parameter], "base": recipe.other_rate * slower})
-        muon = torch.optim.Muon(
-            hidden,
-            lr=recipe.matrix_rate,
-            weight_decay=recipe.weight_decay,
-            ns_steps=recipe.newton_schulz_steps,
-            adjust_lr_fn="match_rms_adamw",
+        self.learner = Learner(
+            network,
+            [
+                parameter
+                for name, parameter in network.named_parameters()
+                if name.endswith(("expand.weight", "project.weight"))
+            ],
+            run,
+            rates=(recipe.matrix_rate, recipe.other_rate),
+            decays=(recipe.weight_decay, recipe.weight_decay),
+            warmup=recipe.warmup,
+            average=recipe.average,
+            clip=1.0,
+            newton_schulz_steps=recipe.newton_schulz_steps,
+            slower=_slower,
+            beside={"codebooks": self.codebooks},
         )
-        muon.param_groups[0]["base"] = recipe.matrix_rate
-        return [
-            muon,
-            torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=recipe.weight_decay),
-        ]
+        self.network, self.average = self.learner.network, self.learner.average
+        self.config = {**asdict(recipe), "network": recipe.network.to_dict()}
+        self.learner.resume(self.config)
 
     def go(self) -> Path:
         run, recipe = self.run, self.recipe
@@ -151,16 +131,7 @@ class Training:
             if run.progress >= recipe.unquantized and not self.codebooks.started:
                 self._fit_codebooks(self.network, recipe.fitting)
             loss, parts = self._loss(self._batch(run.step))
-            self.network.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-            factor = run.rate(recipe.warmup)
-            for optimizer in self.optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["base"] * factor
-                optimizer.step()
-            self._average_weights()
-            run.step += 1
+            factor = self.learner.step(loss)
             for name, value in parts.items():
                 totals[name] = totals.get(name, 0.0) + value.item() / 50
             if run.step % 50 == 0:
@@ -169,9 +140,9 @@ class Training:
             if run.step % run.options.validate_every == 0:
                 self._validate()
             if run.checkpoint_due():
-                self._save()
+                self.learner.save(self.config)
         self._validate()
-        self._save()
+        self.learner.save(self.config)
         # Moving averages remember some thousand vectors; entries that are means of many more
         # are closer to all.
         self._fit_codebooks(self.average, recipe.refitting)
@@ -234,14 +205,6 @@ class Training:
         self.codebooks.start(torch.cat(vectors), self.run.options.seed)
         self.average.quantizer.codebooks.copy_(self.network.quantizer.codebooks)
 
-    @torch.no_grad()
-    def _average_weights(self) -> None:
-        keep = min(self.recipe.average, (1 + self.run.step) / (10 + self.run.step))
-        averaged: list[Tensor] = list(self.average.parameters())
-        trained: list[Tensor] = list(self.network.parameters())
-        torch._foreach_lerp_(averaged, trained, 1 - keep)
-        self.average.quantizer.codebooks.copy_(self.network.quantizer.codebooks)
-
     @torch.inference_mode()
     def _validate(self) -> None:
         if self.run.options.validation is None or not self.codebooks.started:
@@ -265,33 +228,11 @@ class Training:
                 piece = sound.samples[None, :length].astype(np.float32) / 32768
                 yield torch.from_numpy(piece).to(self.device)
 
-    def _save(self) -> None:
-        parts = {
-            "network": self.network.state_dict(),
-            "average": self.average.state_dict(),
-            "codebooks": self.codebooks.state_dict(),
-        }
-        for i, optimizer in enumerate(self.optimizers):
-            parts[f"optimizer{i}"] = optimizer_tensors(optimizer)
-        self.run.save(parts, self.config)
-
-    def _resume(self) -> None:
-        parts = self.run.resume(self.config)
-        if parts is None:
-            return
-        self.network.load_state_dict(parts["network"])
-        self.average.load_state_dict(parts["average"])
-        self.codebooks.load_state_dict(parts["codebooks"])
-        for i, optimizer in enumerate(self.optimizers):
-            restore_optimizer(optimizer, parts.get(f"optimizer{i}", {}))
-
     def export(self) -> Path:
         """Write configuration, half-precision weights and the prior as a weights folder."""
         folder = self.run.folder / "export"
         folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v.float().cpu().numpy() for k, v in self.average.state_dict().items()}
-        half = {k: np.ascontiguousarray(v, np.float16) for k, v in state.items()}
-        save_file(half, folder / "model.safetensors")
+        save_file(self.learner.half(), folder / "model.safetensors")
         config = {"version": 1, **self.recipe.network.to_dict(), "rates": list(self.recipe.rates)}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         save_file(self._prior().tables(), folder / "prior.safetensors")
@@ -308,14 +249,10 @@ class Training:
         return StaticPrior.train([[count] for count in counts])
 
 
-def _check_type(name: str, value: Any, default: Any) -> None:
-    """Raise `InvalidInput` unless a setting is of its default's type and not negative."""
-    if isinstance(default, tuple):
-        kinds = (int, float) if isinstance(default[0], float) else (int,)
-        fits = isinstance(value, list | tuple) and all(type(n) in kinds and n > 0 for n in value)
-    elif isinstance(default, float):
-        fits = type(value) in (int, float) and value >= 0
-    else:
-        fits = type(value) is type(default) and value >= 0
-    if not fits:
-        raise InvalidInput(f"the setting {name} cannot be {value!r}; its default is {default!r}")
+def _slower(parameter: nn.Parameter) -> float:
+    """Return the factor on the rate: a matrix with many inputs learns slower in proportion.
+
+    As in muP (Yang et al. 2022, arXiv:2203.03466): a step on 2,000 inputs at once would
+    otherwise undo the phase that the network begins with.
+    """
+    return min(1.0, 128 / parameter.shape[1]) if parameter.ndim == 2 else 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,7 +15,6 @@ from safetensors.numpy import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
-from omnicodec.codecs import InvalidInput
 from omnicodec.codecs.prior import StaticPrior
 from omnicodec.codecs.registry import resolve_device
 from omnicodec.models.image.vq import ImageVQ, ImageVQConfig
@@ -23,6 +22,7 @@ from omnicodec.models.layers import channels_last
 from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.pictures import Picture, crops, read_pictures
 from omnicodec.service.train.run import Run
+from omnicodec.service.train.settings import split_settings
 
 # The shards of ../shared/data are many pictures of few kinds (clothes, groceries); what is
 # more general counts more. Other data sets have other names and are not touched by this.
@@ -59,15 +59,7 @@ class ImageVQRecipe:
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """Return the recipe with `settings`, whose network keys begin with "network."."""
-        own = {f.name for f in fields(cls)} - {"network"}
-        deep = {f.name for f in fields(ImageVQConfig)}
-        network = {k.removeprefix("network."): v for k, v in settings.items() if "." in k}
-        plain = {k: v for k, v in settings.items() if "." not in k}
-        if unknown := sorted(set(plain) - own) + sorted(set(network) - deep):
-            raise InvalidInput(f"the recipe of image/vq has no setting {unknown[0]!r}")
-        for values, defaults in ((plain, cls()), (network, ImageVQConfig())):
-            for name, value in values.items():
-                _check_type(name, value, getattr(defaults, name))
+        plain, network = split_settings("image/vq", settings, cls(), ImageVQConfig(), items_above=1)
         return cls(**plain, network=ImageVQConfig.from_dict(network))
 
     def train(self, data: Path, run: Run) -> Path:
@@ -153,10 +145,7 @@ class _Training:
         """Write configuration, half-precision weights and the prior as a weights folder."""
         folder = self.run.folder / "export"
         folder.mkdir(parents=True, exist_ok=True)
-        state = {k: v.float().cpu().numpy() for k, v in self.average.state_dict().items()}
-        # safetensors writes memory as it lies, so channels-last arrays must be put in order.
-        half = {k: np.ascontiguousarray(v, np.float16) for k, v in state.items()}
-        save_file(half, folder / "model.safetensors")
+        save_file(self.learner.half(), folder / "model.safetensors")
         config = {"version": 1, **self.recipe.network.to_dict()}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         save_file(self._prior().tables(), folder / "prior.safetensors")
@@ -173,18 +162,6 @@ class _Training:
                 row, digit = np.divmod(row, n)
                 count += np.bincount(digit, minlength=n)
         return StaticPrior.train([counts])
-
-
-def _check_type(name: str, value: Any, default: Any) -> None:
-    """Raise `InvalidInput` unless a setting is of its default's type and not negative."""
-    if isinstance(default, tuple):
-        fits = isinstance(value, list | tuple) and all(type(n) is int and n > 1 for n in value)
-    elif isinstance(default, float):
-        fits = type(value) in (int, float) and value >= 0
-    else:
-        fits = type(value) is type(default) and value >= 0
-    if not fits:
-        raise InvalidInput(f"the setting {name} cannot be {value!r}; its default is {default!r}")
 
 
 def _whole(picture: Picture, patch: int, device: torch.device) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from omnicodec.service.train.run import Run, optimizer_tensors, restore_optimizer
@@ -19,7 +21,9 @@ class Learner(Generic[N]):
 
     Matrices between hidden layers are Muon's (K. Jordan et al., 2024), everything else is
     AdamW's. `rates` are their largest learning rates, `decays` their weight decays; both
-    follow the run's schedule. `average` is how much of the average a step keeps.
+    follow the run's schedule. `slower` may give factors below 1 on the rates of AdamW's.
+    `average` is how much of the average a step keeps. `beside` are modules that checkpoints
+    hold as well, by name.
     """
 
     def __init__(
@@ -34,11 +38,17 @@ class Learner(Generic[N]):
         average: float,
         clip: float,
         newton_schulz_steps: int,
+        slower: Callable[[nn.Parameter], float] | None = None,
+        beside: Mapping[str, nn.Module] | None = None,
     ) -> None:
         self.network = network
         self.average: N = copy.deepcopy(network).requires_grad_(False)
-        self._run, self._rates, self._warmup = run, rates, warmup
-        self._keep, self._clip = average, clip
+        self._run, self._warmup, self._keep, self._clip = run, warmup, average, clip
+        self._modules: dict[str, nn.Module] = {
+            "network": network,
+            "average": self.average,
+            **(beside or {}),
+        }
         matrices = list(hidden)
         chosen = {id(parameter) for parameter in matrices}
         others = [p for p in network.parameters() if id(p) not in chosen]
@@ -49,8 +59,13 @@ class Learner(Generic[N]):
             ns_steps=newton_schulz_steps,
             adjust_lr_fn="match_rms_adamw",
         )
-        adamw = torch.optim.AdamW(others, lr=rates[1], betas=(0.9, 0.95), weight_decay=decays[1])
+        groups: list[dict[str, Any]] = [{"params": others, "lr": rates[1]}]
+        if slower is not None:
+            groups = [{"params": [p], "lr": rates[1] * slower(p)} for p in others]
+        adamw = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=decays[1])
         self._optimizers: tuple[torch.optim.Optimizer, ...] = (muon, adamw)
+        # Loading an optimizer's state makes new groups, so the rates are kept by themselves.
+        self._rates = [[g["lr"] for g in each.param_groups] for each in self._optimizers]
 
     def step(self, loss: Tensor) -> float:
         """Go down the gradient of `loss`; return the factor on the learning rates."""
@@ -58,8 +73,9 @@ class Learner(Generic[N]):
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self._clip)
         factor = self._run.rate(self._warmup)
-        for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
-            optimizer.param_groups[0]["lr"] = rate * factor
+        for optimizer, rates in zip(self._optimizers, self._rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
             optimizer.step()
         self._average_weights()
         self._run.step += 1
@@ -76,7 +92,7 @@ class Learner(Generic[N]):
 
     def save(self, config: Mapping[str, Any]) -> None:
         """Write the run's checkpoint."""
-        parts = {"network": self.network.state_dict(), "average": self.average.state_dict()}
+        parts = {name: module.state_dict() for name, module in self._modules.items()}
         for i, optimizer in enumerate(self._optimizers):
             parts[f"optimizer{i}"] = optimizer_tensors(optimizer)
         self._run.save(parts, config)
@@ -86,7 +102,15 @@ class Learner(Generic[N]):
         parts = self._run.resume(config)
         if parts is None:
             return
-        self.network.load_state_dict(parts["network"])
-        self.average.load_state_dict(parts["average"])
+        for name, module in self._modules.items():
+            module.load_state_dict(parts[name])
         for i, optimizer in enumerate(self._optimizers):
             restore_optimizer(optimizer, parts.get(f"optimizer{i}", {}))
+
+    def half(self) -> dict[str, NDArray[np.float16]]:
+        """Return the averaged weights in half precision, in the order of safetensors.
+
+        It writes memory as it lies, so channels-last arrays must be put in order.
+        """
+        state = {k: v.float().cpu().numpy() for k, v in self.average.state_dict().items()}
+        return {k: np.ascontiguousarray(v, np.float16) for k, v in state.items()}

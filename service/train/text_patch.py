@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -13,7 +13,6 @@ import torch
 from safetensors.numpy import save_file as save_arrays
 from torch.nn import functional as F
 
-from omnicodec.codecs import InvalidInput
 from omnicodec.codecs.prior import StaticPrior
 from omnicodec.codecs.prior.mixer import byte_model
 from omnicodec.codecs.registry import resolve_device
@@ -32,6 +31,7 @@ from omnicodec.service.train.patches import (
     read_pieces,
 )
 from omnicodec.service.train.run import Run
+from omnicodec.service.train.settings import split_settings
 from omnicodec.service.train.variety import made_up_values, varied
 
 GROUP_WEIGHTS: Final = {"english_books_pd": 2.0, "varied": 8.0}
@@ -74,23 +74,7 @@ class TextPatchRecipe:
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> Self:
         """Return the recipe with `settings`, whose network keys begin with "network."."""
-        network = {k.removeprefix("network."): v for k, v in settings.items() if "." in k}
-        plain = {k: v for k, v in settings.items() if "." not in k}
-        for values, known in (
-            (plain, {f.name: f.default for f in fields(cls) if f.name != "network"}),
-            (network, PatchConfig().to_dict()),
-        ):
-            for name, value in values.items():
-                if name not in known:
-                    raise InvalidInput(f"the recipe of text/patch has no setting {name!r}")
-                default = known[name]
-                fits = type(value) is type(default) or (
-                    type(default) is float and type(value) is int
-                )
-                if not fits or (not isinstance(value, str) and value <= 0):
-                    raise InvalidInput(
-                        f"the setting {name} cannot be {value!r}; its default is {default!r}"
-                    )
+        plain, network = split_settings("text/patch", settings, cls(), PatchConfig(), positive=True)
         return cls(**plain, network=PatchConfig.from_dict(network))
 
     def train(self, data: Path, run: Run) -> Path:

@@ -33,7 +33,6 @@ Choose = Callable[[int], int]
 """Takes the probability of 1 of the next bit, and says which bit it is."""
 
 _NEXT, _TOTAL, _CLASS, _ = (part.tolist() for part in tables.states())
-_MATCH_SEED: Final = 77
 _SQUASH, _STRETCH = tables.squash().tolist(), tables.stretch().tolist()
 INFORMATION: Final[list[int]] = tables.information().tolist()
 _CLASS_OF: Final[list[int]] = CLASSES.tolist()
@@ -113,7 +112,7 @@ class Buckets:
         """Return the place of the bucket of a hash, None where there is none."""
         if not self.sets:
             return None
-        check = max(1, h >> 24)
+        check = max(1, h >> fmt.CHECK_SHIFT)
         return next((p for p in self.places(h) if self.content[p] == check), None)
 
     def find_or_make(self, h: int) -> int:
@@ -125,7 +124,7 @@ class Buckets:
             return 1 + _TOTAL[self.content[p + 1]] if self.content[p] else 0
 
         place = min(self.places(h), key=seen)
-        self.content[place : place + fmt.BUCKET] = bytes([max(1, h >> 24)] + [0] * 15)
+        self.content[place : place + fmt.BUCKET] = bytes([max(1, h >> fmt.CHECK_SHIFT)] + [0] * 15)
         return place
 
 
@@ -197,11 +196,11 @@ class Item:
         if schema.features == GRID:
             self.features = self._grid_features()
         self.hashes = [
-            hashed((self.features[f] for f in context), j + 1 + 64 * self.book)
+            hashed((self.features[f] for f in context), j + 1 + fmt.BOOK_SEEDS * self.book)
             for j, context in enumerate(schema.contexts)
         ]
         self.refining = [
-            hashed((self.features[f] for f in context), q + 64 * self.book)
+            hashed((self.features[f] for f in context), q + fmt.BOOK_SEEDS * self.book)
             for q, context in enumerate(schema.refinements)
         ]
         self.age = next(age for age in range(8) if age == 7 or i < 32 * 4**age)
@@ -313,14 +312,15 @@ class Item:
 
     def _refine(self, so_far: int, log_odds: int) -> int:
         """Return the mean of the mixed probability and those of the maps, within bounds."""
-        cell, beyond = divmod(clip(log_odds, fmt.LOGIT_MAX) + fmt.LOGIT_MAX + 1, 128)
+        step = fmt.REFINEMENT_STEP
+        cell, beyond = divmod(clip(log_odds, fmt.LOGIT_MAX) + fmt.LOGIT_MAX + 1, step)
         self.cells = []
         total = self.mixed * len(self.refining)
         for q, h in enumerate(self.refining):
             context = hash2(h, so_far) % fmt.REFINEMENT_CONTEXTS
             steps = self.refined[q * fmt.REFINEMENT_CONTEXTS + context]
-            total += (steps[cell] * (128 - beyond) + steps[cell + 1] * beyond) // 128
-            self.cells.append((steps, cell if beyond < 64 else cell + 1))
+            total += (steps[cell] * (step - beyond) + steps[cell + 1] * beyond) // step
+            self.cells.append((steps, cell if beyond < step // 2 else cell + 1))
         p = total // (2 * len(self.refining))
         return max(fmt.P_MIN, min(fmt.ONE - fmt.P_MIN, p))
 
@@ -353,7 +353,7 @@ class Item:
         else:
             self.match, self.match_length = None, 0
         if i + 1 >= reach:
-            h = hashed(reversed(self.data[i + 1 - reach :]), _MATCH_SEED) % len(self.history)
+            h = hashed(reversed(self.data[i + 1 - reach :]), fmt.MATCH_SEED) % len(self.history)
             there = self.history[h]
             if self.match is None and there >= 0:
                 length = self._common(there)

@@ -19,7 +19,7 @@ from omnicodec.codecs.prior.mixer.schema import Schema
 from omnicodec.codecs.prior.mixer.state import Model, State, open_state
 from omnicodec.models.kernels import Integer, kernel
 from omnicodec.service.train.mixer.items import Items
-from omnicodec.service.train.mixer.table import _features
+from omnicodec.service.train.mixer.table import features
 
 _TRUST: Final = 4.0
 """Observations that the value before is worth."""
@@ -83,7 +83,7 @@ def _collect(
     books = layout[0]
     for i in range(len(symbols)):
         book = i % books
-        _features(f, symbols, i, layout, m.neighbours, m.scalars[5] != 0)
+        features(f, symbols, i, layout, m)
         context_hashes(m.contexts, f, book, hashes)
         left = np.int64(m.bits[book])
         coded = np.int64(1)

@@ -47,13 +47,11 @@ def build(
     contexts = len(model.contexts)
     nodes = np.zeros((contexts << counted) * fmt.BUCKET, np.uint32)
     up = np.array(parents, np.int64)
-    books = len(model.bits)
-    args = (model.contexts, up, model.bits, model.neighbours, bool(model.scalars[5]))
     for symbols, layout in items:
-        _count(nodes, counted, symbols, layout, books, *args, _RATES)
+        _count(nodes, counted, symbols, layout, model, up, _RATES)
     gain = np.zeros(contexts << counted, np.float32)
     for symbols, layout in items:
-        _gains(nodes, counted, symbols, layout, books, *args, gain)
+        _gains(nodes, counted, symbols, layout, model, up, gain)
     return prune(nodes.reshape(-1, fmt.BUCKET), gain, counted, shipped)
 
 
@@ -87,16 +85,17 @@ def codes(nodes: NDArray[np.uint32]) -> NDArray[np.uint8]:
 
 
 @kernel
-def _features(
+def features(
     f: NDArray[np.int64],
     symbols: NDArray[np.int32],
     i: Integer,
     layout: NDArray[np.int64],
-    neighbours: NDArray[np.int32],
-    is_grid: bool,
+    m: Model,
 ) -> None:
-    if is_grid:
-        grid.before_symbol(f, symbols, i, layout[0], layout[1], layout[2], layout[3], neighbours)
+    """Set the features of symbol `i` of an item."""
+    if m.scalars[5] != 0:
+        books, first, height, width = layout[0], layout[1], layout[2], layout[3]
+        grid.before_symbol(f, symbols, i, books, first, height, width, m.neighbours)
     elif i > 0:
         text.after_byte(f, symbols[i - 1])
 
@@ -134,22 +133,18 @@ def _count(
     counted: Integer,
     symbols: NDArray[np.int32],
     layout: NDArray[np.int64],
-    books: Integer,
-    contexts: NDArray[np.int32],
+    m: Model,
     parents: NDArray[np.int64],
-    bits: NDArray[np.int32],
-    neighbours: NDArray[np.int32],
-    is_grid: bool,
     rates: NDArray[np.int32],
 ) -> None:
     f = np.zeros(64, np.int64)
-    hashes = np.zeros(len(contexts), np.int64)
-    seen = np.zeros(len(contexts), np.bool_)
+    hashes = np.zeros(len(m.contexts), np.int64)
+    seen = np.zeros(len(m.contexts), np.bool_)
     for i in range(len(symbols)):
-        book = i % books
-        _features(f, symbols, i, layout, neighbours, is_grid)
-        context_hashes(contexts, f, book, hashes)
-        left = np.int64(bits[book])
+        book = i % layout[0]
+        features(f, symbols, i, layout, m)
+        context_hashes(m.contexts, f, book, hashes)
+        left = np.int64(m.bits[book])
         coded = np.int64(1)
         symbol = np.int64(symbols[i])
         while left > 0:
@@ -184,23 +179,19 @@ def _gains(
     counted: Integer,
     symbols: NDArray[np.int32],
     layout: NDArray[np.int64],
-    books: Integer,
-    contexts: NDArray[np.int32],
+    m: Model,
     parents: NDArray[np.int64],
-    bits: NDArray[np.int32],
-    neighbours: NDArray[np.int32],
-    is_grid: bool,
     gain: NDArray[np.float32],
 ) -> None:
     f = np.zeros(64, np.int64)
-    hashes = np.zeros(len(contexts), np.int64)
-    places = np.zeros(len(contexts), np.int64)
-    cost = np.zeros(len(contexts))
+    hashes = np.zeros(len(m.contexts), np.int64)
+    places = np.zeros(len(m.contexts), np.int64)
+    cost = np.zeros(len(m.contexts))
     for i in range(len(symbols)):
-        book = i % books
-        _features(f, symbols, i, layout, neighbours, is_grid)
-        context_hashes(contexts, f, book, hashes)
-        left = np.int64(bits[book])
+        book = i % layout[0]
+        features(f, symbols, i, layout, m)
+        context_hashes(m.contexts, f, book, hashes)
+        left = np.int64(m.bits[book])
         coded = np.int64(1)
         symbol = np.int64(symbols[i])
         while left > 0:
