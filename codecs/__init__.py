@@ -29,7 +29,14 @@ from omnicodec.codecs.tokens import Tokens
 from omnicodec.codecs.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from omnicodec.codecs.stream import compress, compress_many, decompress, decompress_many
+    from omnicodec.codecs.stream import (
+        compress,
+        compress_many,
+        compress_pieces,
+        decompress,
+        decompress_many,
+        decompress_pieces,
+    )
 
 __all__ = [
     "MODALITIES",
@@ -56,8 +63,10 @@ __all__ = [
     "available",
     "compress",
     "compress_many",
+    "compress_pieces",
     "decompress",
     "decompress_many",
+    "decompress_pieces",
     "default_codec",
     "describe",
     "load",
@@ -66,7 +75,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what needs protobuf when it is first asked for: that takes as long as the rest."""
-    if name in {"compress", "compress_many", "decompress", "decompress_many"}:
+    if name.startswith(("compress", "decompress")) and name in __all__:
         from omnicodec.codecs import stream
 
         return getattr(stream, name)

@@ -235,7 +235,12 @@ class Decoder(ABC, Generic[M]):
 
     @abstractmethod
     def push(self, tokens: Tokens) -> M:
-        """Take the next tokens and return the media that became final."""
+        """Take the next tokens and return the media that became final.
+
+        The first integer of their extent may tell of less than they hold, in live streams
+        of nothing: then only what is certainly there becomes final. Before `finish` it has
+        to add up, which tokens of 0 positions can see to.
+        """
 
     @abstractmethod
     def finish(self) -> M:
@@ -245,13 +250,30 @@ class Decoder(ABC, Generic[M]):
 class StreamingCodec(Codec[M]):
     """A codec that also works piece by piece.
 
-    Whatever the pieces, the concatenated results equal the offline result exactly.
+    Whatever the pieces, the concatenated results equal the offline result exactly. Along a
+    stream the first axis of the grid and the first integer of the extent grow; the others
+    stay as they are.
     """
 
     @abstractmethod
-    def open_encoder(self) -> Encoder[M]:
-        """Return the encoder of a new stream."""
+    def open_encoder(self, *, quality: int | None = None, effort: str | None = None) -> Encoder[M]:
+        """Return the encoder of a new stream.
+
+        Raises `InvalidInput` for a quality or an effort that the codec does not have.
+        """
 
     @abstractmethod
     def open_decoder(self) -> Decoder[M]:
         """Return the decoder of a new stream."""
+
+    @abstractmethod
+    def extent_of(self, steps: int, extent: Mapping[str, int]) -> dict[str, int]:
+        """Return the largest extent of at most `steps` along the first axis of the grid.
+
+        Of a stream that was cut off, this is what the whole chunks hold. The other integers
+        are those of `extent`.
+        """
+
+    @abstractmethod
+    def conceal(self, ids: NDArray[np.int32], missing: Mask) -> NDArray[np.int32]:
+        """Return ids `(K, N)` with something unobtrusive where `missing` says that none are."""

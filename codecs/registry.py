@@ -22,7 +22,7 @@ _classes: dict[str, type[AnyCodec]] = {}
 _loaded: dict[tuple[str, str], AnyCodec] = {}
 _loading = threading.Lock()
 
-DEFAULTS = {"image": "image/vq", "text": "text/bytes"}
+DEFAULTS = {"image": "image/vq", "audio": "audio/rvq", "text": "text/bytes"}
 """The codec of each modality that is used when none is named."""
 
 

@@ -50,16 +50,24 @@ def in_order(
     Items that `parallel` says no to are worked on in the caller's thread while nothing else
     is. Items are taken as results are: there are never more than `AHEAD` times `threads`
     (None: `thread_count()`) begun, and of a `size` together that `ROOM` has room for. The
-    error of an item is raised where its result would come, and what has not begun by then
-    never does. `work` may use this function itself.
+    error of an item, or of taking it, is raised where its result would come, and what has
+    not begun by then never does. `work` may use this function itself.
     """
     threads = thread_count() if threads is None else threads
     if parallel is False or threads == 1:
         yield from map(work, items)
         return
     begun = _Begun(work, _pool(threads))
+    source, failed = iter(items), None
     try:
-        for item in items:
+        while True:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except Exception as e:  # behind the results of the items before it
+                failed = e
+                break
             if parallel is True or parallel(item):
                 weight = size(item)
                 while len(begun) >= AHEAD * threads or (begun and begun.size + weight > ROOM):
@@ -71,6 +79,8 @@ def in_order(
                 yield work(item)
         while begun:
             yield begun.first()
+        if failed is not None:
+            raise failed
     finally:
         begun.cancel()
 

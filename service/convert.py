@@ -28,7 +28,7 @@ from omnicodec.codecs import (
     Video,
 )
 from omnicodec.codecs.limits import MAX_POSITIONS
-from omnicodec.codecs.stream.omc import MAX_GRID_RANK
+from omnicodec.codecs.stream.header import MAX_GRID_RANK
 from omnicodec.v1 import codec_service_pb2, media_pb2
 
 MAX_MESSAGE_BYTES: Final = 64 << 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,18 @@ def frame_count(samples: int, rate: int, network_rate: int, hop: int) -> int:
     return int(-(-resampled // hop)) + 1 if samples else 0
 
 
+def fewest_samples(frames: int, rate: int, network_rate: int, hop: int) -> int:
+    """Return how many samples a clip of at least so many frames has at least."""
+    if frames < 2:
+        return frames
+    return math.floor((frames - 2) * hop / ratio(rate, network_rate)) + 1
+
+
+def most_samples(frames: int, rate: int, network_rate: int, hop: int) -> int:
+    """Return how many samples a clip of at most so many frames has at most."""
+    return math.floor(max(0, frames - 1) * hop / ratio(rate, network_rate))
+
+
 def check_channels(channels: int) -> None:
     if not 0 < channels <= MAX_CHANNELS:
         raise InvalidInput(f"audio/rvq codes 1 to {MAX_CHANNELS} channels, not {channels}")
@@ -43,9 +56,15 @@ class RVQEncoder(Encoder[Audio]):
     over a whole stream these add up to the clip's, as the positions do.
     """
 
-    def __init__(self, network: AudioRVQ, name: Name, used: int, *, eager: bool = True) -> None:
-        """Take the number of codebooks, and whether to return what is final each time."""
-        self._network, self._name, self._used, self._eager = network, name, used, eager
+    def __init__(
+        self, network: AudioRVQ, name: Name, used: int, width: int, *, eager: bool = True
+    ) -> None:
+        """Take the number of codebooks, and of paths through them that are followed.
+
+        `eager` is whether to return what is final each time.
+        """
+        self._network, self._name, self._eager = network, name, eager
+        self._used, self._width = used, width
         self._channels: list[_EncoderChannel] = []
         self._rate = network.config.rate
         self._finished = False
@@ -78,7 +97,7 @@ class RVQEncoder(Encoder[Audio]):
 
         target = self._network.config.rate
         by = ratio(self._rate, target)
-        frames = FrameEncoder(self._network, self._used)
+        frames = FrameEncoder(self._network, self._used, self._width)
         return _EncoderChannel(resampler(self._rate, target, by), frames)
 
     def _tokens(self, found: Sequence[NDArray[np.int32]], samples: int) -> Tokens:
@@ -103,6 +122,7 @@ class RVQDecoder(Decoder[Audio]):
     def push(self, tokens: Tokens) -> Audio:
         """Take the next tokens; return the samples that became final.
 
+        Where the extents do not tell of them yet, the last hop waits: the clip may end in it.
         Raises `InvalidInput` for tokens that are not the next of this stream.
         """
         if self._finished:
@@ -144,7 +164,10 @@ class RVQDecoder(Decoder[Audio]):
         if self._channels:
             found = np.stack([work(i, channel) for i, channel in enumerate(self._channels)])
             self._waiting = np.concatenate([self._waiting, found], 1)
-        count = max(0, min(self._waiting.shape[1], self._samples - self._given))
+        config = self._network.config
+        certain = fewest_samples(self._frames, self._rate, config.rate, config.hop)
+        left = max(self._samples, certain) - self._given
+        count = max(0, min(self._waiting.shape[1], left))
         piece = self._waiting[:, :count].copy()
         self._waiting = self._waiting[:, count:]
         self._given += count

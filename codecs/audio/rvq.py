@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs.audio._prior import NestedPrior
-from omnicodec.codecs.audio._streams import RVQDecoder, RVQEncoder, check_channels, frame_count
+from omnicodec.codecs.audio._streams import (
+    RVQDecoder,
+    RVQEncoder,
+    check_channels,
+    frame_count,
+    most_samples,
+)
 from omnicodec.codecs.codec import CodecSpec, Mask, Settings, StreamingCodec
 from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.limits import MAX_SAMPLES, check_count
@@ -28,6 +34,11 @@ BOOKS: Final = {1: 2, 2: 4, 4: 8, 6: 12, 8: 16}
 """Codebooks of each quality; a quality is the rate in kbps of one channel before the prior."""
 
 DEFAULT_QUALITY: Final = 6
+
+EFFORTS: Final = {"normal": 1, "best": 4}
+"""Paths that the search through the codebooks follows at a time."""
+
+DEFAULT_EFFORT: Final = "normal"
 
 _AT_ONCE: Final = 1 << 18  # samples of a channel in a pass, which bounds memory
 _FRAMES_AT_ONCE: Final = 1 << 9
@@ -67,6 +78,7 @@ class AudioRVQCodec(StreamingCodec[Audio]):
             grid_rank=2,
             streaming=True,
             qualities=tuple(BOOKS),
+            efforts=tuple(EFFORTS),
             weight_bytes=shipped.nbytes,
             citation="SoundStream: Zeghidour et al. 2021, arXiv:2107.03312; "
             "Vocos: Siuzdak 2023, arXiv:2306.00814",
@@ -76,11 +88,12 @@ class AudioRVQCodec(StreamingCodec[Audio]):
     def open(cls, device: str) -> AudioRVQCodec:
         import torch
 
-        from omnicodec.models.audio.rvq import AudioRVQConfig, build
+        from omnicodec.models.audio.rvq import AudioRVQConfig, build, quick_dtype
 
         shipped = weights.read(NAME)
         tensors = {name: torch.from_numpy(array) for name, array in shipped.tensors.items()}
-        return cls(build(AudioRVQConfig.from_dict(shipped.config), tensors).to(device))
+        config = AudioRVQConfig.from_dict(shipped.config)
+        return cls(build(config, tensors, quick_dtype(device)).to(device))
 
     def expected_grid(self, extent: Mapping[str, int], positions: int) -> tuple[int, ...]:
         samples, rate, channels = extent["samples"], extent["rate"], extent["channels"]
@@ -91,23 +104,31 @@ class AudioRVQCodec(StreamingCodec[Audio]):
         config = self._network.config
         return frame_count(samples, rate, config.rate, config.hop), channels
 
-    def open_encoder(self, *, quality: int | None = None) -> RVQEncoder:
+    def open_encoder(self, *, quality: int | None = None, effort: str | None = None) -> RVQEncoder:
         """Return the encoder of a new stream, which returns tokens as soon as they are final.
 
-        Raises `InvalidInput` for a quality that the codec does not have.
+        Raises `InvalidInput` for a quality or an effort that the codec does not have.
         """
-        self.encode([], quality=quality)  # says no
-        return RVQEncoder(self._network, self._name, _books(quality))
+        self.encode([], quality=quality, effort=effort)  # says no
+        return self._encoder(Settings(quality=quality, effort=effort), eager=True)
 
     def open_decoder(self) -> RVQDecoder:
         return RVQDecoder(self._network, self._name)
+
+    def extent_of(self, steps: int, extent: Mapping[str, int]) -> dict[str, int]:
+        config = self._network.config
+        samples = most_samples(steps, extent["rate"], config.rate, config.hop)
+        return {**extent, "samples": samples}
+
+    def conceal(self, ids: NDArray[np.int32], missing: Mask) -> NDArray[np.int32]:
+        return np.where(missing, self._silence, ids) if missing.any() else ids
 
     @property
     def _name(self) -> tuple[str, str]:
         return NAME, self.spec.fingerprint
 
     def _encode(self, item: Audio, settings: Settings) -> Tokens:
-        encoder = RVQEncoder(self._network, self._name, _books(settings.quality), eager=False)
+        encoder = self._encoder(settings, eager=False)
         channels, length = item.samples.shape
         pieces = []
         for start in range(0, max(1, length), _AT_ONCE):
@@ -128,7 +149,7 @@ class AudioRVQCodec(StreamingCodec[Audio]):
         for start in range(0, max(1, len(tokens)), step):
             ids = tokens.ids[:, start : start + step]
             if missing is not None:
-                ids = np.where(missing[start : start + step], self._silence, ids)
+                ids = self.conceal(ids, missing[start : start + step])
             own = {"samples": 0 if start else extent["samples"], "rate": rate, "channels": channels}
             grid = (ids.shape[1] // channels, channels)
             found = decoder.push(Tokens(*self._name, ids, grid, own)).samples
@@ -137,6 +158,11 @@ class AudioRVQCodec(StreamingCodec[Audio]):
         samples[:, at:] = decoder.finish().samples
         return Audio(samples, rate)
 
+    def _encoder(self, settings: Settings, *, eager: bool) -> RVQEncoder:
+        used = BOOKS[settings.quality or DEFAULT_QUALITY]
+        width = EFFORTS[settings.effort or DEFAULT_EFFORT]
+        return RVQEncoder(self._network, self._name, used, width, eager=eager)
+
     @property
     def _silence(self) -> NDArray[np.int32]:
         """The column of tokens that silence settles to, `(K, 1)`."""
@@ -144,10 +170,6 @@ class AudioRVQCodec(StreamingCodec[Audio]):
         hops = 2 + config.kernel * config.encoder_blocks
         silent = Audio(np.zeros((1, hops * config.hop), np.float32), config.rate)
         return self._encode(silent, Settings()).ids[:, -2:-1]
-
-
-def _books(quality: int | None) -> int:
-    return BOOKS[DEFAULT_QUALITY if quality is None else quality]
 
 
 @cache

@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Final, NoReturn, Self
+from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs import limits
-from omnicodec.codecs.errors import InvalidInput, Unavailable
+from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.limits import check_count, check_pixels
 from omnicodec.codecs.media.audio import Audio, blocks
 from omnicodec.codecs.media.base import Media, frozen_array
+from omnicodec.codecs.media.ffmpeg import import_av, open_file, reason
 
 _READABLE: Final = "mov,matroska,avi,gif,yuv4mpegpipe"  # others open further files by name
 _WRITABLE: Final = {".mp4": "mp4", ".mkv": "matroska"}
@@ -76,13 +77,13 @@ class Video(Media):
         to be square, and sound to begin with the first frame. A Matroska or AVI file that
         was cut off gives the frames before the cut.
         """
-        av = _av()
-        options = {"format_whitelist": _READABLE, "max_pixels": str(limits.MAX_PIXELS)}
+        av = import_av("video files")
         try:
-            with av.open(io.BytesIO(data), "r", options=options, io_open=_refuse) as file:
+            most = str(limits.MAX_PIXELS)
+            with open_file(av, io.BytesIO(data), _READABLE, max_pixels=most) as file:
                 return cls(*_decode(av, file))
         except (av.FFmpegError, OSError, ValueError, MemoryError) as e:
-            raise InvalidInput(f"not a video that can be read: {_reason(e)}") from e
+            raise InvalidInput(f"not a video that can be read: {reason(e)}") from e
 
     def to_bytes(self, suffix: str | None = None) -> bytes:
         """Return the file's bytes: .mp4 without a suffix (H.264, crf 18), or lossless .mkv.
@@ -99,14 +100,14 @@ class Video(Media):
             raise InvalidInput("a video of 0 pixels has no file format")
         if not Fraction(1, 65535) <= self.fps <= 65535:
             raise InvalidInput(f"a video of {float(self.fps):g} frames a second has no file format")
-        av, out = _av(), io.BytesIO()
+        av, out = import_av("video files"), io.BytesIO()
         try:
             # No limit on the interleaving: all of the sound is written before the picture.
             options = {"max_interleave_delta": "0"}
             with av.open(out, "w", format=kind, container_options=options) as file:
                 _encode(av, file, self, lossless=kind == "matroska")
         except (av.FFmpegError, OSError, ValueError, ArithmeticError, MemoryError) as e:
-            raise InvalidInput(f"cannot write this video as {kind}: {_reason(e)}") from e
+            raise InvalidInput(f"cannot write this video as {kind}: {reason(e)}") from e
         return out.getvalue()
 
 
@@ -199,20 +200,3 @@ def _encode_sound(av: Any, file: Any, audio: Audio, lossless: bool) -> None:
         file.mux(stream.encode(frame))
         done += block.shape[1]
     file.mux(stream.encode())
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError as e:
-        raise Unavailable('video files need: pip install "omnicodec[video]"') from e
-    return av
-
-
-def _refuse(*_: Any) -> NoReturn:
-    """Stand in for FFmpeg's way to open further files and addresses."""
-    raise PermissionError("the file asks for another file")
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)

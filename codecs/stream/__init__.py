@@ -9,13 +9,17 @@ from omnicodec.codecs.stream.items import (
     decompress_many,
 )
 from omnicodec.codecs.stream.omc import StreamContents, inspect, read_tokens, write_tokens
+from omnicodec.codecs.stream.pieces import StreamReader, compress_pieces, decompress_pieces
 
 __all__ = [
     "StreamContents",
+    "StreamReader",
     "compress",
     "compress_many",
+    "compress_pieces",
     "decompress",
     "decompress_many",
+    "decompress_pieces",
     "inspect",
     "read_tokens",
     "write_tokens",

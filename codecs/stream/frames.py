@@ -5,14 +5,17 @@
 
 A `uvarint` is protobuf's base-128 integer in its shortest form; a `crc32c` is 4 bytes,
 little-endian, over everything from MAGIC, or from its chunk's SYNC, up to itself. The
-sync bytes let a reader find the next whole chunk behind damage; docs/format.md says more.
+sync bytes let a reader find the next whole chunk behind damage. A stream of version 2 is
+open-ended: its header was written before its length was known, and a chunk of 0 positions
+closes it. docs/format.md says more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import io
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import IO, Final, TypeVar
 
 import google_crc32c
 
@@ -20,10 +23,16 @@ from omnicodec.codecs.errors import CorruptStream, FingerprintMismatch
 
 MAGIC: Final = b"\x89OMC"
 VERSION: Final = 1
+OPEN_ENDED: Final = 2
+"""The version of a stream whose length is told at its end."""
+
 SYNC: Final = b"\xc5K"
 
 MAX_HEADER_BYTES: Final = 1 << 20
 MAX_CHUNK_POSITIONS: Final = 1 << 26
+MAX_OPEN_CHUNK_POSITIONS: Final = 1 << 20
+"""In an open-ended stream, where no header bounds what the chunks stand for."""
+
 MAX_PAYLOAD_BYTES: Final = 1 << 26
 
 # Behind damage the reader tries every place that looks like a chunk. Each try costs a
@@ -32,89 +41,183 @@ MAX_PAYLOAD_BYTES: Final = 1 << 26
 _MAX_RESYNC_TRIES: Final = 4096
 _MAX_RESYNC_PASSES: Final = 16
 
+_PIECE: Final = 1 << 16
+
+T = TypeVar("T")
+
+
+class CutOff(CorruptStream):
+    """What is there of a header or chunk may be the beginning of a whole one."""
+
 
 @dataclass(frozen=True)
 class Chunk:
-    """`payload` codes `positions` token positions; `index` counts chunks from 0."""
+    """`payload` codes `positions` token positions; `index` counts chunks from 0.
+
+    The one that closes an open-ended stream has 0 positions, and tells the stream's layout.
+    """
 
     index: int
     positions: int
     payload: bytes
 
 
-def write_frames(header: bytes, chunks: Iterable[Chunk]) -> Iterator[bytes]:
+def write_frames(header: bytes, chunks: Iterable[Chunk], version: int = VERSION) -> Iterator[bytes]:
     """Yield the header's bytes, then each chunk's, as they become available."""
-    yield _sealed(MAGIC + bytes([VERSION]) + _uvarint(len(header)) + header)
+    yield _sealed(MAGIC + bytes([version]) + _uvarint(len(header)) + header)
     for chunk in chunks:
         fields = (chunk.index, chunk.positions, len(chunk.payload))
         yield _sealed(SYNC + b"".join(map(_uvarint, fields)) + chunk.payload)
 
 
-def read_header(data: bytes) -> tuple[bytes, int]:
+def read_header(data: bytes | bytearray) -> tuple[bytes, int]:
     """Return the header's bytes and where the first chunk begins.
 
     Raises `CorruptStream`; without a header nothing of a stream can be used.
     """
-    if data[: len(MAGIC)] != MAGIC:
-        raise CorruptStream("not an .omc stream" if data else "the stream is empty")
+    if not data:
+        raise CutOff("the stream is empty")
+    if data[: len(MAGIC)] != MAGIC[: len(data)]:
+        raise CorruptStream("not an .omc stream")
     at = len(MAGIC) + 1
     if len(data) < at:
-        raise CorruptStream("the stream is cut off in its header")
+        raise CutOff("the stream is cut off in its header")
     version = data[at - 1]
     length, at = _read_uvarint(data, at)
     if length > MAX_HEADER_BYTES:
         raise CorruptStream("the stream's header is damaged")
     end = at + length
     if end + 4 > len(data):
-        raise CorruptStream("the stream is cut off in its header")
+        raise CutOff("the stream is cut off in its header")
     if not _seal_holds(data, 0, end):
         raise CorruptStream("the stream's header is damaged")
-    if version != VERSION:
-        raise FingerprintMismatch(f"the stream has format version {version}, this reads {VERSION}")
-    return data[at:end], end + 4
+    if version not in (VERSION, OPEN_ENDED):
+        raise FingerprintMismatch(
+            f"the stream has format version {version}, this reads {VERSION} and {OPEN_ENDED}"
+        )
+    return bytes(data[at:end]), end + 4
 
 
-def read_chunk(data: bytes, at: int) -> tuple[Chunk, int]:
+def is_open_ended(data: bytes | bytearray) -> bool:
+    """Return whether a stream whose header was read tells its length only at its end."""
+    return data[len(MAGIC)] == OPEN_ENDED
+
+
+def read_chunk(data: bytes | bytearray, at: int, offset: int = 0) -> tuple[Chunk, int]:
     """Return the chunk that begins at `at`, and where the next one begins.
 
-    Raises `CorruptStream` when there is no whole, undamaged chunk.
+    Raises `CorruptStream` when there is no whole, undamaged chunk. `offset` is where in its
+    stream `data` begins, for messages.
     """
-    index, positions, payload, end = _chunk_bounds(data, at)
+    index, positions, payload, end = _chunk_bounds(data, at, offset)
     if not _seal_holds(data, at, end):
-        raise CorruptStream(f"the chunk at byte {at} is damaged")
-    return Chunk(index, positions, data[payload:end]), end + 4
+        raise CorruptStream(f"the chunk at byte {offset + at} is damaged")
+    return Chunk(index, positions, bytes(data[payload:end])), end + 4
+
+
+def last_chunk(data: bytes, at: int) -> Chunk | None:
+    """Return the chunk that ends an undamaged stream; only that one's checksum is checked."""
+    last = None
+    try:
+        while at < len(data):
+            last, at = at, _chunk_bounds(data, at, 0)[-1] + 4
+        return None if last is None else read_chunk(data, last)[0]
+    except CorruptStream:
+        return None
 
 
 def salvage_chunks(data: bytes, at: int) -> Iterator[Chunk]:
     """Yield every whole chunk from byte `at` on, skipping whatever lies between."""
-    tries, checked = 0, 0
-    while (at := data.find(SYNC, at)) >= 0:
-        if tries >= _MAX_RESYNC_TRIES or checked > _MAX_RESYNC_PASSES * len(data):
-            return
-        try:
-            end = _chunk_bounds(data, at)[-1]
-            checked += end - at
-            chunk, at = read_chunk(data, at)
-        except CorruptStream:
-            tries += 1
-            at += 1
-        else:
-            yield chunk
+    yield from FrameReader(io.BytesIO(data[at:])).salvage()
 
 
-def _chunk_bounds(data: bytes, at: int) -> tuple[int, int, int, int]:
+class FrameReader:
+    """Reads a stream from a file or pipe, taking no more of it at once than there is."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._data = bytearray()
+        self._at = self._offset = 0
+
+    def header(self) -> tuple[bytes, bool]:
+        """Return the header's bytes and whether the stream is open-ended."""
+        (header, at), version = self._whole(lambda: (read_header(self._data), self._data[4]))
+        self._at = at
+        return header, version == OPEN_ENDED
+
+    def chunk(self) -> Chunk | None:
+        """Return the next chunk, or None at the end; raises `CorruptStream` for damage."""
+        if self._at == len(self._data) and not self._more():
+            return None
+        chunk, self._at = self._whole(lambda: read_chunk(self._data, self._at, self._offset))
+        return chunk
+
+    def end(self) -> None:
+        """Raise `CorruptStream` unless the file ends here."""
+        if self._at < len(self._data) or self._more():
+            raise CorruptStream("the stream is followed by something else")
+
+    def salvage(self) -> Iterator[Chunk]:
+        """Yield every whole chunk from here on, skipping whatever lies between."""
+        tries, checked = 0, 0
+        while self._find_sync():
+            if tries >= _MAX_RESYNC_TRIES or checked > _MAX_RESYNC_PASSES * self._seen:
+                return
+            try:
+                bounds = self._whole(lambda: _chunk_bounds(self._data, self._at, self._offset))
+                checked += bounds[-1] - self._at
+                chunk, self._at = read_chunk(self._data, self._at, self._offset)
+            except CorruptStream:
+                tries += 1
+                self._at += 1
+            else:
+                yield chunk
+
+    @property
+    def _seen(self) -> int:
+        return self._offset + len(self._data)
+
+    def _find_sync(self) -> bool:
+        while (at := self._data.find(SYNC, self._at)) < 0:
+            self._at = max(self._at, len(self._data) - len(SYNC) + 1)
+            if not self._more():
+                return False
+        self._at = at
+        return True
+
+    def _whole(self, parse: Callable[[], T]) -> T:
+        """Return what `parse` finds, as soon as enough of the stream is there."""
+        while True:
+            try:
+                return parse()
+            except CutOff:
+                if not self._more():
+                    raise
+
+    def _more(self) -> bool:
+        """Read on, and forget what was returned; False at the end."""
+        piece = getattr(self._file, "read1", self._file.read)(_PIECE)
+        del self._data[: self._at]
+        self._offset += self._at
+        self._at = 0
+        self._data += piece
+        return bool(piece)
+
+
+def _chunk_bounds(data: bytes | bytearray, at: int, offset: int) -> tuple[int, int, int, int]:
     """Return index, positions, and where payload and checksum begin, of what looks like a chunk."""
     start = at
-    if data[at : at + len(SYNC)] != SYNC:
-        raise CorruptStream(f"no chunk at byte {at}")
+    sync = data[at : at + len(SYNC)]
+    if sync != SYNC[: len(sync)]:
+        raise CorruptStream(f"no chunk at byte {offset + at}")
     index, at = _read_uvarint(data, at + len(SYNC))
     positions, at = _read_uvarint(data, at)
     length, at = _read_uvarint(data, at)
-    if not 0 < positions <= MAX_CHUNK_POSITIONS or length > MAX_PAYLOAD_BYTES:
-        raise CorruptStream(f"the chunk at byte {start} is damaged")
+    if positions > MAX_CHUNK_POSITIONS or length > MAX_PAYLOAD_BYTES:
+        raise CorruptStream(f"the chunk at byte {offset + start} is damaged")
     end = at + length
     if end + 4 > len(data):
-        raise CorruptStream(f"the stream is cut off in the chunk at byte {start}")
+        raise CutOff(f"the stream is cut off in the chunk at byte {offset + start}")
     return index, positions, at, end
 
 
@@ -122,12 +225,12 @@ def _sealed(data: bytes) -> bytes:
     return data + _seal(data)
 
 
-def _seal(data: bytes) -> bytes:
-    checksum: int = google_crc32c.value(data)
+def _seal(data: bytes | bytearray) -> bytes:
+    checksum: int = google_crc32c.value(bytes(data))
     return checksum.to_bytes(4, "little")
 
 
-def _seal_holds(data: bytes, start: int, end: int) -> bool:
+def _seal_holds(data: bytes | bytearray, start: int, end: int) -> bool:
     return _seal(data[start:end]) == data[end : end + 4]
 
 
@@ -140,11 +243,11 @@ def _uvarint(value: int) -> bytes:
     return bytes(out)
 
 
-def _read_uvarint(data: bytes, at: int) -> tuple[int, int]:
+def _read_uvarint(data: bytes | bytearray, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 35, 7):
         if at >= len(data):
-            raise CorruptStream("the stream is cut off")
+            raise CutOff("the stream is cut off")
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift

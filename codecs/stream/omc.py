@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
-from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from omnicodec.codecs.codec import Mask
-from omnicodec.codecs.errors import (
-    CorruptStream,
-    FingerprintMismatch,
-    InvalidInput,
-    OmnicodecError,
-)
+from omnicodec.codecs.errors import CorruptStream, InvalidInput, OmnicodecError
 from omnicodec.codecs.limits import MAX_POSITIONS
 from omnicodec.codecs.prior import Span
 from omnicodec.codecs.registry import AnyCodec, load
 from omnicodec.codecs.stream import frames
+from omnicodec.codecs.stream.chunks import ChunkReader
+from omnicodec.codecs.stream.header import (
+    check_layout,
+    check_models,
+    complete,
+    make_header,
+    parse_header,
+    streaming,
+)
 from omnicodec.codecs.threads import in_order
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.v1.stream_pb2 import StreamHeader
-
-MAX_GRID_RANK: Final = 4
-"""Axes of a grid; the product of many large ones would take long to compute."""
 
 
 @dataclass(frozen=True)
@@ -64,24 +64,17 @@ def write_tokens(
     if not 0 < chunk_positions <= frames.MAX_CHUNK_POSITIONS:
         raise InvalidInput(f"chunks hold 1 to {frames.MAX_CHUNK_POSITIONS} positions")
     chunks = _encode(tokens, codec, chunk_positions, threads)
-    header = StreamHeader(
-        codec=tokens.codec,
-        codec_version=codec.spec.version,
-        fingerprint=bytes.fromhex(tokens.fingerprint),
-        prior=bytes.fromhex(codec.prior.fingerprint),
-        grid=tokens.grid,
-        extent=[tokens.extent[name] for name in codec.spec.extent],
+    header = make_header(
+        codec,
+        tokens.grid,
+        tokens.extent,
         chunk_positions=max((chunk.positions for chunk in chunks), default=chunk_positions),
         quality=quality,
-        metadata=metadata or {},
+        source_name=source_name,
+        source_size=source_size,
+        metadata=metadata,
     )
-    if source_name or source_size:
-        header.source.name = source_name
-        header.source.size = source_size
-
-    # Serialized messages are not canonical, which is fine here: nothing hashes a header.
-    data = header.SerializeToString(deterministic=True)
-    return b"".join(frames.write_frames(data, chunks))
+    return b"".join(frames.write_frames(header, chunks))
 
 
 def _encode(
@@ -113,8 +106,19 @@ def _encode(
 
 
 def inspect(stream: bytes) -> StreamHeader:
-    """Return a stream's header; only the header is read and checked."""
-    return _parse_header(stream)[0]
+    """Return a stream's header; the chunks are neither read nor checked.
+
+    The header of an open-ended stream is completed from its end; where that is not there,
+    its grid and extent are 0 long.
+    """
+    data, at = frames.read_header(stream)
+    open_ended = frames.is_open_ended(stream)
+    header = parse_header(data, open_ended=open_ended)
+    if open_ended:
+        last = frames.last_chunk(stream, at)
+        if last is not None and not last.positions:
+            complete(header, last)
+    return header
 
 
 def read_tokens(
@@ -130,13 +134,20 @@ def read_tokens(
     With `partial`, positions of damaged chunks are marked in `StreamContents.missing`
     instead of raising `CorruptStream`; their ids are 0. `threads` are as in `write_tokens`.
     """
-    header, at = _parse_header(stream)
+    chunks = ChunkReader(io.BytesIO(stream), partial=partial)
+    header = chunks.header
     codec = codec or load(header.codec, device=device)
-    _check_models(header, codec)
+    check_models(header, codec)
+    extent = check_layout(header, codec)
+    if chunks.open_ended:
+        streaming(codec)
+    found = {chunk.index: chunk for chunk in chunks}
+    if chunks.open_ended:
+        if not chunks.told:
+            found = _without_end(found, header, codec, extent)
+        extent = check_layout(header, codec)
     grid = tuple(header.grid)
-    extent = _check_layout(header, codec, grid)
     positions = math.prod(grid)
-    found = _chunks(stream, at, header, positions, partial)
     if partial and len(grid) == 1 and not extent:
         # The length is only the header's word; what no chunk backs is not allocated.
         last = max(found, default=-1)
@@ -146,8 +157,7 @@ def read_tokens(
     missing = np.ones(positions, np.bool_)
 
     def decode(chunk: frames.Chunk) -> tuple[slice, NDArray[np.int32] | None]:
-        start = chunk.index * header.chunk_positions
-        span = Span(tuple(header.grid), start, start + chunk.positions)
+        span = chunks.span(chunk)
         try:
             return slice(span.start, span.stop), codec.prior.decode(chunk.payload, span)
         except CorruptStream:
@@ -158,7 +168,7 @@ def read_tokens(
     parallel = codec.prior.parallel and len(found) > 1
     for place, part in in_order(decode, found.values(), parallel=parallel, threads=threads):
         if part is not None:
-            ids[:, place] = part
+            ids[:, place] = part[:, : positions - place.start]
             missing[place] = False
     tokens = Tokens(header.codec, header.fingerprint.hex(), ids, grid, extent)
     return StreamContents(tokens, header, missing if missing.any() else None)
@@ -180,66 +190,18 @@ def positions(stream: bytes) -> int:
         return 0
 
 
-def _parse_header(stream: bytes) -> tuple[StreamHeader, int]:
-    data, at = frames.read_header(stream)
-    try:
-        header = StreamHeader.FromString(data)
-    except DecodeError as e:
-        raise CorruptStream("the stream's header is damaged") from e
-    if not 0 < header.chunk_positions <= frames.MAX_CHUNK_POSITIONS:
-        raise CorruptStream("the stream's header has an impossible chunk size")
-    if not 0 < len(header.grid) <= MAX_GRID_RANK:
-        raise CorruptStream("the stream's header has an impossible grid")
-    return header, at
-
-
-def _check_models(header: StreamHeader, codec: AnyCodec) -> None:
-    ours = (codec.spec.fingerprint, codec.prior.fingerprint)
-    for what, theirs, mine in zip(
-        ("codec", "prior"), (header.fingerprint.hex(), header.prior.hex()), ours, strict=True
-    ):
-        if theirs != mine:
-            raise FingerprintMismatch(
-                f"the stream was made by another {what} of {header.codec}: "
-                f"{theirs or 'none'} (version {header.codec_version}), this has {mine} "
-                f"(version {codec.spec.version})"
-            )
-
-
-def _check_layout(header: StreamHeader, codec: AnyCodec, grid: tuple[int, ...]) -> dict[str, int]:
-    """Return the extent; nothing is allocated for a header that contradicts itself."""
-    spec = codec.spec
-    if len(header.extent) != len(spec.extent) or math.prod(grid) > MAX_POSITIONS:
-        raise CorruptStream(f"the stream's header does not describe an item of {spec.name}")
-    extent = dict(zip(spec.extent, header.extent, strict=True))
-    try:
-        codec.check_layout(grid, extent)
-    except InvalidInput as e:
-        raise CorruptStream(f"the stream's header contradicts itself: {e}") from e
-    return extent
-
-
-def _chunks(
-    stream: bytes, at: int, header: StreamHeader, positions: int, partial: bool
+def _without_end(
+    found: Mapping[int, frames.Chunk], header: StreamHeader, codec: AnyCodec, extent: dict[str, int]
 ) -> dict[int, frames.Chunk]:
-    """Return the chunks by index: all of them, or with `partial` those that are whole."""
-    size = header.chunk_positions
+    """Return the chunks of an open-ended stream that was cut off, and complete its header.
 
-    def fits(chunk: frames.Chunk) -> bool:
-        expected = min(size, positions - chunk.index * size)
-        return chunk.positions == expected
-
-    if partial:
-        salvaged = frames.salvage_chunks(stream, at)
-        return {chunk.index: chunk for chunk in salvaged if fits(chunk)}
-    found = {}
-    for index in range(-(-positions // size)):
-        if at >= len(stream):
-            raise CorruptStream(f"the stream is cut off: chunk {index} is not there")
-        chunk, at = frames.read_chunk(stream, at)
-        if chunk.index != index or not fits(chunk):
-            raise CorruptStream(f"chunk {chunk.index} stands where chunk {index} should be")
-        found[index] = chunk
-    if at != len(stream):
-        raise CorruptStream(f"the stream is followed by {len(stream) - at} bytes of something else")
-    return found
+    It is taken to end with the last chunk that there is.
+    """
+    size, last = header.chunk_positions, max(found, default=0)
+    whole = {i: chunk for i, chunk in found.items() if chunk.positions == size or i == last}
+    stop = last * size + (found[last].positions if found else 0)
+    inner = math.prod(header.grid[1:])
+    extent = streaming(codec).extent_of(stop // inner, extent)
+    grid = codec.expected_grid(extent, stop)
+    header.grid[0], header.extent[0] = grid[0], extent[codec.spec.extent[0]]
+    return {i: chunk for i, chunk in whole.items() if i * size < math.prod(grid)}

@@ -38,7 +38,8 @@ Exit codes:
 app = typer.Typer(
     name="omnicodec",
     cls=PlainGroup,
-    help="Turn pictures and texts into tokens for language models, or into small files, and back.",
+    help="Turn pictures, sound and text into tokens for language models, or into small files, "
+    "and back.",
     epilog=EPILOG,
     rich_markup_mode=None,
     add_completion=False,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from omnicodec.service.cli.console import UsageError, is_terminal
 from omnicodec.service.cli.naming import STDIN
+from omnicodec.service.cli.pipes import Pipe, Stdout
 
 _PIECE = 1 << 22
 
@@ -31,7 +33,37 @@ def read_input(file: str) -> bytes:
         raise InvalidInput(f"cannot be read: {e.strerror or e}") from e
 
 
-def _read(stream: BinaryIO) -> bytes:
+@contextlib.contextmanager
+def open_input(file: str) -> Iterator[BinaryIO | Pipe]:
+    """Open a file, or stdin for "-": a `Pipe` where it cannot go back.
+
+    Raises `InvalidInput` when it cannot be read.
+    """
+    from omnicodec.codecs import InvalidInput
+
+    with contextlib.ExitStack() as stack:
+        try:
+            if file == STDIN:
+                source: BinaryIO = _opened(sys.stdin, "stdin").buffer
+            else:
+                source = stack.enter_context(open(file, "rb"))
+                source.read(0)
+        except OSError as e:
+            raise InvalidInput(f"cannot be read: {e.strerror or e}") from e
+        yield source if source.seekable() else Pipe(source)
+
+
+def read_rest(source: BinaryIO | Pipe) -> bytes:
+    """Return what is left of an opened input; raises what `read_input` raises."""
+    from omnicodec.codecs import InvalidInput
+
+    try:
+        return _read(source)
+    except OSError as e:
+        raise InvalidInput(f"cannot be read: {e.strerror or e}") from e
+
+
+def _read(stream: BinaryIO | Pipe) -> bytes:
     from omnicodec.codecs.limits import MAX_TEXT_BYTES, check_count
 
     pieces, size = [], 0
@@ -40,14 +72,6 @@ def _read(stream: BinaryIO) -> bytes:
         check_count(size, MAX_TEXT_BYTES, "bytes of input")
         pieces.append(piece)
     return b"".join(pieces)
-
-
-def _write(stream: BinaryIO, data: bytes) -> None:
-    # With PYTHONUNBUFFERED, stdout is a raw file, and those may take less than all.
-    rest = memoryview(data)
-    while rest:
-        rest = rest[stream.write(rest) :]
-    stream.flush()
 
 
 def _opened(stream: Any, name: str) -> Any:
@@ -115,14 +139,33 @@ class Outputs:
             stdout = _opened(sys.stdout, "stdout")
             if b"\0" in data and is_terminal(stdout):
                 raise UsageError("will not write binary data to a terminal; use -o FILE or a pipe")
-            _write(stdout.buffer, data)
+            Stdout(stdout.buffer).write(data)
             return "stdout"
-        self._check(path, file)  # again: time has passed
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True)
+        self._prepare(path, file)
         atomic_write(path, data)
         self._written.add(os.path.realpath(path))
         return str(path)
+
+    @contextlib.contextmanager
+    def open(self, file: str, path: Path | None) -> Iterator[IO[bytes] | Stdout]:
+        """Open where the result of `file` goes, for writing it piece by piece.
+
+        A file appears when all of it was written; stdout gets what is written at once.
+        """
+        from omnicodec.codecs.files import atomic_file
+
+        if path is None:
+            yield Stdout(_opened(sys.stdout, "stdout").buffer)
+            return
+        self._prepare(path, file)
+        with atomic_file(path) as out:
+            yield out
+        self._written.add(os.path.realpath(path))
+
+    def _prepare(self, path: Path, file: str) -> None:
+        self._check(path, file)  # again: time has passed
+        if self._folder is not None:
+            self._folder.mkdir(parents=True, exist_ok=True)
 
     def _goes_to_stdout(self, file: str) -> bool:
         return self._out == "-" or (self._out is None and file == STDIN)

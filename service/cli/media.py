@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from omnicodec.service.cli.console import UsageError
 from omnicodec.service.cli.naming import STDIN
+from omnicodec.service.cli.pipes import Pipe
 
 if TYPE_CHECKING:
     from omnicodec.codecs import CodecSpec, Media
@@ -56,15 +58,62 @@ def open_media(
     return spec, MODALITIES[spec.modality].open(data)
 
 
+def sound_codec(
+    file: str, source: BinaryIO | Pipe, codec: str, settings: Settings, *, plain: bool
+) -> str:
+    """Return the codec that an opened input goes through in pieces, or "" if it does not.
+
+    `plain` says that it is plain samples. Raises `UsageError` for settings that the codec
+    does not have.
+    """
+    from omnicodec.codecs import default_codec, describe
+    from omnicodec.codecs.media.audio_reader import HEAD_BYTES, is_sound
+
+    name = codec
+    if plain and not name:
+        name = default_codec("audio")
+    if not name and not _modality(file):
+        if isinstance(source, Pipe):
+            while len(source.head) < HEAD_BYTES and source.look():
+                pass
+            head = source.head[:HEAD_BYTES]
+        else:
+            head = source.read(HEAD_BYTES)
+            source.seek(-len(head), os.SEEK_CUR)
+        name = default_codec("audio") if is_sound(head) else ""
+    elif not name:
+        name = choose_codec(file, b"")
+    if not name:
+        return ""
+    spec = describe(name)
+    require(spec, settings)
+    return spec.name if comes_in_pieces(spec) else ""
+
+
+def comes_in_pieces(spec: CodecSpec) -> bool:
+    """Return whether files and pipes go through this codec piece by piece."""
+    return spec.streaming and spec.modality == "audio"
+
+
 def choose_codec(file: str, data: bytes) -> str:
     """Return the default codec for a file: by its ending, else by its content."""
-    from omnicodec.codecs import MODALITIES, default_codec
+    from omnicodec.codecs import default_codec
+    from omnicodec.codecs.media.audio_reader import HEAD_BYTES, is_sound
+
+    known = _modality(file)
+    if known:
+        return default_codec(known)
+    if is_sound(data[:HEAD_BYTES]):
+        return default_codec("audio")
+    return default_codec("image" if _begins_as_picture(data) else "text")
+
+
+def _modality(file: str) -> str:
+    """Return the modality that a file's ending tells, or ""."""
+    from omnicodec.codecs import MODALITIES
 
     ending = "" if file == STDIN else Path(file).suffix.lower()
-    for modality, kind in MODALITIES.items():
-        if ending in kind.suffixes:
-            return default_codec(modality)
-    return default_codec("image" if _begins_as_picture(data) else "text")
+    return next((name for name, kind in MODALITIES.items() if ending in kind.suffixes), "")
 
 
 def _begins_as_picture(data: bytes) -> bool:

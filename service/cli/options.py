@@ -97,6 +97,38 @@ Method = Annotated[
     ),
 ]
 
+PCM_INPUT = Annotated[
+    str,
+    typer.Option(
+        "--pcm",
+        metavar="FORMAT:RATE:CHANNELS",
+        show_default=False,
+        help="The input is plain samples, such as s16le:48000:2; formats are u8, s16le, s24le, "
+        "s32le, f32le, f64le. Default: a sound file says itself.",
+    ),
+]
+
+PCM_OUTPUT = Annotated[
+    str,
+    typer.Option(
+        "--pcm",
+        metavar="FORMAT",
+        show_default=False,
+        help="Write sound as plain samples: u8, s16le, s24le, s32le, f32le or f64le. Default: a "
+        "WAV, or what the ending of -o says.",
+    ),
+]
+
+Chunk = Annotated[
+    float | None,
+    typer.Option(
+        "--chunk",
+        metavar="SECONDS",
+        help="Sound in one chunk of the stream: what a listener waits for, and what damage costs. "
+        "Default: 1 for live sound, else the codec's own, which is smallest.",
+    ),
+]
+
 Force = Annotated[
     bool, typer.Option("--force", "-f", help="Overwrite what exists. Default: refuse.")
 ]

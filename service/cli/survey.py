@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import TYPE_CHECKING, Any
 
 from omnicodec.codecs import CodecSpec, CorruptStream, OmnicodecError, describe
-from omnicodec.codecs.stream import frames, inspect
+from omnicodec.codecs.stream.chunks import ChunkReader
 
 if TYPE_CHECKING:
     from omnicodec.v1.stream_pb2 import StreamHeader
@@ -17,11 +18,11 @@ def survey(stream: bytes) -> dict[str, Any]:
 
     Raises `CorruptStream` when the header cannot be read; damage behind it is a fact.
     """
-    header = inspect(stream)
+    header, found = _whole_chunks(stream)
     spec, obstacle = _match(header)
     positions = math.prod(header.grid)
     expected = -(-positions // header.chunk_positions)
-    whole, damage = _count_chunks(stream, expected)
+    damage = _damage(stream)
     extent: Any = list(header.extent)
     if spec is not None and len(spec.extent) == len(extent):
         extent = dict(zip(spec.extent, extent, strict=True))
@@ -43,7 +44,7 @@ def survey(stream: bytes) -> dict[str, Any]:
         "metadata": dict(header.metadata),
         "chunk_positions": header.chunk_positions,
         "chunks": expected,
-        "whole_chunks": whole,
+        "whole_chunks": len(found),
         "damage": damage,
     }
 
@@ -63,17 +64,23 @@ def _match(header: StreamHeader) -> tuple[CodecSpec | None, str | None]:
     return spec, None
 
 
-def _count_chunks(stream: bytes, expected: int) -> tuple[int, str | None]:
-    """Return how many chunks are whole, and what is wrong with the first that is not."""
-    _, start = frames.read_header(stream)
-    at, damage = start, None
+def _whole_chunks(stream: bytes) -> tuple[StreamHeader, dict[int, int]]:
+    """Return the header, completed as far as the chunks tell, and the positions of whole ones."""
+    reader = ChunkReader(io.BytesIO(stream), partial=True)
+    header = reader.header
+    found = {chunk.index: chunk.positions for chunk in reader}
+    if not reader.told and found:
+        last = max(found)
+        stop = last * header.chunk_positions + found[last]
+        header.grid[0] = stop // math.prod(header.grid[1:])
+    return header, found
+
+
+def _damage(stream: bytes) -> str | None:
+    """Return what is wrong with the first chunk that is not as it should be."""
     try:
-        for index in range(expected):
-            if at >= len(stream):
-                raise CorruptStream(f"the stream is cut off: chunk {index} is not there")
-            _, at = frames.read_chunk(stream, at)
-        if at != len(stream):
-            raise CorruptStream(f"{len(stream) - at} bytes of something else follow")
+        for _ in ChunkReader(io.BytesIO(stream)):
+            pass
     except CorruptStream as e:
-        damage = str(e)
-    return sum(1 for _ in frames.salvage_chunks(stream, start)), damage
+        return str(e)
+    return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -81,7 +81,7 @@ class Engine:
         def decode(message: media_pb2.Tokens) -> Media:
             tokens = convert.tokens_from_proto(message)
             codec = self.load(tokens.codec)
-            self._check_answer(codec, len(tokens), suffix)
+            self._check_answer(codec, len(tokens), tokens.extent, suffix)
             media: Media = codec.decode([tokens])[0]
             return media
 
@@ -98,8 +98,13 @@ class Engine:
         def read(stream: bytes) -> StreamContents:
             header = inspect(stream)
             codec = self.load(header.codec)
-            self._check_answer(codec, math.prod(header.grid), suffix)
-            return read_tokens(stream, partial=request.partial, device=self._options.device)
+            extent = dict(zip(codec.spec.extent, header.extent, strict=False))
+            self._check_answer(codec, math.prod(header.grid), extent, suffix)
+            contents = read_tokens(stream, partial=request.partial, device=self._options.device)
+            # A stream without a length that was cut off has said nothing until now.
+            tokens = contents.tokens
+            self._check_answer(codec, len(tokens), tokens.extent, suffix)
+            return contents
 
         def decode(contents: StreamContents) -> Media:
             codec = self.load(contents.tokens.codec)
@@ -175,14 +180,18 @@ class Engine:
         if count > most:
             raise BatchTooLarge(f"{count} items are over the limit of {most} a request", most)
 
-    def _check_answer(self, codec: Codec[Any], positions: int, suffix: str | None) -> None:
+    def _check_answer(
+        self, codec: Codec[Any], positions: int, extent: Mapping[str, int], suffix: str | None
+    ) -> None:
         """Refuse tokens whose media no message can hold, before anything is made of them.
 
         A position covers a byte of media at least, and raw media have a byte at least for
         each pixel or sample: a few bytes of stream may stand for gigabytes of text, and a
         picture that is too large would keep the network busy for minutes.
         """
-        units = math.prod(codec.spec.covers.values()) if suffix is None else 1
+        size = positions * math.prod(codec.spec.covers.values()) if suffix is None else positions
+        if suffix is None and "samples" in extent:  # of 4 bytes, for each channel
+            size = 4 * extent["samples"] * extent.get("channels", 1)
         most = self._options.max_message_bytes
-        if positions * units > most:
+        if size > most:
             raise LimitExceeded(f"the decoded item is over the limit of {most:,} bytes a message")

@@ -178,3 +178,15 @@ def test_thread_count(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("OMNICODEC_THREADS", wrong)
         with pytest.raises(InvalidInput, match="OMNICODEC_THREADS"):
             thread_count()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_error_of_taking_an_item_comes_behind_the_results_before_it(threads: int) -> None:
+    def items() -> Iterator[int]:
+        yield from range(4)
+        raise ValueError("no more")
+
+    results = in_order(lambda item: item, items(), threads=threads)
+    assert [next(results) for _ in range(4)] == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="no more"):
+        next(results)

@@ -37,6 +37,14 @@ class StreamHeader(_message.Message):
     metadata: _containers.ScalarMap[str, str]
     def __init__(self, codec: _Optional[str] = ..., codec_version: _Optional[int] = ..., fingerprint: _Optional[bytes] = ..., prior: _Optional[bytes] = ..., grid: _Optional[_Iterable[int]] = ..., extent: _Optional[_Iterable[int]] = ..., chunk_positions: _Optional[int] = ..., quality: _Optional[int] = ..., source: _Optional[_Union[SourceFile, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
+class StreamEnd(_message.Message):
+    __slots__ = ("grid", "extent")
+    GRID_FIELD_NUMBER: _ClassVar[int]
+    EXTENT_FIELD_NUMBER: _ClassVar[int]
+    grid: _containers.RepeatedScalarFieldContainer[int]
+    extent: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, grid: _Optional[_Iterable[int]] = ..., extent: _Optional[_Iterable[int]] = ...) -> None: ...
+
 class SourceFile(_message.Message):
     __slots__ = ("name", "size")
     NAME_FIELD_NUMBER: _ClassVar[int]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ import typer
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import UsageError, is_terminal, note
 from omnicodec.service.cli.files import check_new
-from omnicodec.service.cli.media import named
+from omnicodec.service.cli.media import named, require
 from omnicodec.service.cli.options import Device, Force, Json
 
 EPILOG = """\
@@ -20,6 +21,7 @@ EPILOG = """\
 Examples:
   omnicodec evaluate -c image/vq photos/
   omnicodec evaluate -c image/vq photos/ --against jpeg,webp,avif --html report.html
+  omnicodec evaluate -c audio/rvq speech/ -q 6 -q 2 --against opus,mp3 --html report.html
   omnicodec evaluate -c text/bytes notes.txt --json
 """
 
@@ -42,13 +44,27 @@ def evaluate(
             "--against",
             metavar="NAME,...",
             show_default=False,
-            help="Formats to measure beside it, such as jpeg,webp,avif,jxl. Default: none.",
+            help="Formats to measure beside it: jpeg,webp,avif,jxl for pictures, opus,mp3,vorbis "
+            "for sound, gzip,xz,zstd for texts. Default: none.",
         ),
     ] = "",
+    quality: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--quality",
+            "-q",
+            metavar="0..100",
+            show_default=False,
+            help="May be given several times: the report is about the first and has the others "
+            "beside it; all is every quality, the best first. Default: the codec's own.",
+        ),
+    ] = None,
     html: Annotated[
         str | None,
         typer.Option(
-            "--html", metavar="FILE", help="Write a page with pictures and tables. Default: none."
+            "--html",
+            metavar="FILE",
+            help="Write a page with tables, pictures and sounds. Default: none.",
         ),
     ] = None,
     output: Annotated[
@@ -80,9 +96,12 @@ def evaluate(
     from omnicodec.service.evaluate import evaluate as measure
     from omnicodec.service.evaluate import write_html
 
+    chosen = named(codec)
+    qualities = _qualities(chosen, quality or [])
     report = measure(
-        named(codec),
+        chosen,
         Path(data),
+        qualities=qualities,
         against=[name.strip() for name in against.split(",") if name.strip()],
         device=device,
         max_items=max_items,
@@ -94,6 +113,29 @@ def evaluate(
     if html is not None:
         write_html(report, Path(html))
     typer.echo(figures if as_json else report.to_table().rstrip())
+
+
+def _qualities(codec: str | Path, words: Sequence[str]) -> list[int]:
+    """Return the qualities of -q, or raise `UsageError` for one that the codec does not have."""
+    from omnicodec.codecs import describe
+    from omnicodec.codecs.codec import Settings
+
+    if not words:
+        return []
+    spec = describe(codec)
+    if "all" in words and len(words) > 1:
+        raise UsageError("-q all is every quality; give no other with it")
+    if words == ["all"]:
+        if not spec.qualities:
+            raise UsageError(f"{spec.name} has no qualities to choose from")
+        return sorted(spec.qualities, reverse=True)
+    found = []
+    for word in words:
+        if not word.isdecimal():
+            raise UsageError(f"-q takes a number or all, not {word!r}")
+        require(spec, Settings(quality=int(word)))
+        found.append(int(word))
+    return found
 
 
 COMMANDS = (Command("evaluate", evaluate, "[OPTIONS] -c CODEC DATA", EPILOG),)

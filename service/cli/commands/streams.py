@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from omnicodec.service.cli.batch import Done, Slow, Work, apart, run_each
 from omnicodec.service.cli.command import Command
-from omnicodec.service.cli.console import note
-from omnicodec.service.cli.files import Outputs, read_input
-from omnicodec.service.cli.media import check_settings, open_media
-from omnicodec.service.cli.naming import STDIN, base_name, decoded_name
+from omnicodec.service.cli.console import UsageError, note
+from omnicodec.service.cli.files import Outputs, open_input, read_rest
+from omnicodec.service.cli.media import check_settings, comes_in_pieces, open_media, sound_codec
+from omnicodec.service.cli.naming import base_name, decoded_name
 from omnicodec.service.cli.options import (
+    PCM_INPUT,
+    PCM_OUTPUT,
+    Chunk,
     Codec,
     Device,
     Effort,
@@ -27,6 +30,14 @@ from omnicodec.service.cli.options import (
     StreamFiles,
     state_of,
 )
+from omnicodec.service.cli.pipes import Pipe
+from omnicodec.service.cli.sound import (
+    check_pcm_format,
+    compress_sound,
+    decompress_sound,
+    parse_pcm,
+    stored_name,
+)
 
 if TYPE_CHECKING:
     from omnicodec.codecs import Media
@@ -38,6 +49,9 @@ Examples:
   omnicodec compress photo.jpg
   omnicodec compress notes.txt -c text/bytes -o - | ssh host 'cat > notes.omc'
   omnicodec compress *.png -o small/
+  omnicodec compress talk.mp3 -q 2
+  arecord -f cd | omnicodec compress - -c audio/rvq -o talk.omc       until Ctrl-C
+  arecord -t raw -f cd | omnicodec compress - -c audio/rvq --pcm s16le:44100:2 > talk.omc
 """
 
 DECOMPRESS_EPILOG = """\
@@ -46,6 +60,8 @@ Examples:
   omnicodec decompress photo.jpg.omc -o photo.webp
   omnicodec decompress notes.txt.omc -o - | less
   omnicodec decompress --partial damaged.omc
+  ssh host cat live.omc | omnicodec decompress - | aplay
+  omnicodec decompress talk.omc --pcm s16le -o - | aplay -f cd
 """
 
 
@@ -56,6 +72,8 @@ def compress(
     quality: Quality = None,
     effort: Effort = None,
     method: Method = None,
+    pcm: PCM_INPUT = "",
+    chunk: Chunk = None,
     output: Output = None,
     force: Force = False,
     as_json: Json = False,
@@ -63,8 +81,9 @@ def compress(
 ) -> None:
     """Compress files with a codec.
 
-    FILE is a picture or a text, or - for stdin. FILE becomes FILE.omc beside it, and stdin
-    goes to stdout, unless -o says otherwise.
+    FILE is a picture, a text or sound, or - for stdin. FILE becomes FILE.omc beside it, and
+    stdin goes to stdout, unless -o says otherwise. Sound may be hours long, or live: what is
+    final is written at once, and Ctrl-C closes the stream.
     """
     from omnicodec.codecs import compress as to_stream
     from omnicodec.codecs import load
@@ -72,11 +91,35 @@ def compress(
 
     settings = Settings(quality=quality, effort=effort, method=method)
     check_settings(codec, settings)
+    plain = parse_pcm(pcm)
+    if chunk is not None and not 0 < chunk < math.inf:
+        raise UsageError(f"a chunk cannot last {chunk:g} seconds")
     outputs = Outputs(output, files, force=force, as_json=as_json)
 
     def work(file: str) -> Work:
         path = outputs.path(file, base_name(file) + ".omc", binary=True)
-        data = read_input(file)
+        with open_input(file) as source:
+            sound = sound_codec(file, source, codec, settings, plain=plain is not None)
+            if sound:
+
+                def in_pieces() -> Done:
+                    return compress_sound(
+                        file,
+                        source,
+                        outputs,
+                        path,
+                        sound,
+                        settings=settings,
+                        chunk=chunk,
+                        pcm=plain,
+                        device=device,
+                    )
+
+                done: Done = yield Slow(in_pieces, False, 0)
+                return done
+            if plain or chunk is not None:
+                raise UsageError("--pcm and --chunk are for codecs of sound: -c audio/rvq")
+            data = read_rest(source)
         spec, item = open_media(file, data, codec, settings)
 
         def slow() -> bytes:
@@ -87,7 +130,7 @@ def compress(
                 effort=effort,
                 method=method,
                 device=device,
-                source_name=_stored_name(file),
+                source_name=stored_name(file),
                 source_size=len(data),
             )
 
@@ -110,6 +153,7 @@ def decompress(
             help="Give back what a damaged or cut-off stream still holds. Default: refuse it.",
         ),
     ] = False,
+    pcm: PCM_OUTPUT = "",
     as_json: Json = False,
     device: Device = "",
 ) -> None:
@@ -117,19 +161,47 @@ def decompress(
 
     FILE.omc is what compress wrote, or - for stdin. The result lies beside it under the
     original's name; what is not exactly the original, such as a picture of image/vq, gets
-    the ending .png instead of its own. The ending of -o chooses the format.
+    the ending .png instead of its own. The ending of -o chooses the format. Sound comes
+    while its stream arrives, as a WAV without a length on stdout.
     """
     from omnicodec.codecs import describe, load
-    from omnicodec.codecs.stream import inspect, read_tokens
+    from omnicodec.codecs.stream import frames, inspect, read_tokens
 
+    check_pcm_format(pcm)
     outputs = Outputs(output, files, force=force, as_json=as_json)
 
     def work(file: str) -> Work:
-        stream = read_input(file)
-        header = inspect(stream)
-        spec = describe(header.codec)
-        name = decoded_name(spec, file, header.source.name)
-        path = outputs.path(file, name, binary=spec.modality != "text")
+        with open_input(file) as source:
+            if isinstance(source, Pipe):
+                source.look_for(frames.read_header, frames.CutOff)
+                header = inspect(source.head)
+            else:
+                stream = read_rest(source)
+                header = inspect(stream)
+            spec = describe(header.codec)
+            name = decoded_name(spec, file, header.source.name)
+            if pcm:
+                name = str(Path(name).with_suffix(".pcm"))
+            path = outputs.path(file, name, binary=spec.modality != "text")
+            if comes_in_pieces(spec):
+
+                def in_pieces() -> Done:
+                    return decompress_sound(
+                        file,
+                        source if isinstance(source, Pipe) else stream,
+                        outputs,
+                        path,
+                        partial=partial,
+                        pcm=pcm,
+                        device=device,
+                    )
+
+                done: Done = yield Slow(in_pieces, False, 0)
+                return done
+            if pcm:
+                raise UsageError(f"--pcm is for sound, and this is a stream of {spec.name}")
+            if isinstance(source, Pipe):
+                stream = read_rest(source)
         loaded = load(spec.name, device=device)
 
         def slow() -> tuple[StreamContents, bytes]:
@@ -149,11 +221,6 @@ def decompress(
         )
 
     run_each(state_of(context), files, work, as_json=as_json)
-
-
-def _stored_name(file: str) -> str:
-    """Return the file name that the stream keeps; one that is no Unicode loses some letters."""
-    return "" if file == STDIN else os.fsencode(base_name(file)).decode("utf-8", "replace")
 
 
 def _compressed(place: str, codec: str, before: int, after: int, item: Media) -> Done:

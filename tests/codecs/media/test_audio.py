@@ -210,8 +210,17 @@ def test_the_length_in_the_header_is_checked_before_decoding() -> None:
     assert Audio.open(with_length(flac, 9000)).samples.shape == (2, 9000)
     with pytest.raises(LimitExceeded):
         Audio.open(with_length(flac, (1 << 36) - 1))
-    with pytest.raises(InvalidInput, match="length"):
-        Audio.open(with_length(flac, 0))  # as encoders write that cannot go back
+
+
+def test_a_flac_file_without_a_length_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As encoders write it that cannot go back; libsndfile does not read it."""
+    pytest.importorskip("av")
+    audio = Audio(noise(), 44100)
+    data = with_length(audio.to_bytes(".flac"), 0)
+    assert Audio.open(data) == audio
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(Unavailable, match=r'pip install "omnicodec\[video\]"'):
+        Audio.open(data)
 
 
 def test_the_limit_counts_all_channels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,4 +269,19 @@ def test_without_soundfile_the_message_says_what_to_install(
     with pytest.raises(Unavailable, match=r'pip install "omnicodec\[audio\]"'):
         Audio.open(data)
     with pytest.raises(Unavailable):
-        tone().to_bytes()
+        tone().to_bytes(".flac")
+    assert tone().to_bytes(".wav") == data  # needs nothing
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+def test_a_wav_is_what_libsndfile_writes(channels: int) -> None:
+    audio = Audio(noise(channels, 1001), 44100)
+    assert audio.to_bytes(".wav") == file_of(audio.samples, "WAV", "PCM_16", 44100)
+
+
+@pytest.mark.parametrize("rate", [8000, 11_025, 44_100, 96_000, 192_000])
+@pytest.mark.parametrize("channels", [1, 8])
+def test_rates_and_channels(rate: int, channels: int) -> None:
+    audio = Audio(noise(channels, 500), rate)
+    for suffix in (".wav", ".flac"):
+        assert Audio.open(audio.to_bytes(suffix)) == audio

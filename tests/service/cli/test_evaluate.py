@@ -49,6 +49,41 @@ def test_options_are_passed_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
     assert Path("page.html").read_text().startswith("<!doctype html>")
 
 
+def test_qualities_are_passed_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from omnicodec.codecs import describe
+    from omnicodec.service import evaluate
+
+    given: list[Any] = []
+    measure = evaluate.evaluate
+
+    def recording(*_: Any, **options: Any) -> Any:
+        given.append(options["qualities"])
+        return measure("text/bytes", Path("notes.txt"), report=options["report"])
+
+    monkeypatch.setattr(evaluate, "evaluate", recording)
+    known = sorted(describe("audio/rvq").qualities)
+    first, last = known[0], known[-1]
+    for words in ([], ["-q", f"{last}", "--quality", f"{first}"], ["-q", "all"]):
+        assert cli("evaluate", "-c", "audio/rvq", "sounds", *words).code == 0
+    assert given == [[], [last, first], known[::-1]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-c", "audio/rvq", "-q", "best"], "-q takes a number or all, not 'best'"),
+        (["-c", "audio/rvq", "-q", "all", "-q", "1"], "-q all is every quality"),
+        (["-c", "audio/rvq", "-q", "99"], "audio/rvq has no quality 99; known: "),
+        (["-c", "text/bytes", "-q", "5"], "text/bytes has no quality 5; known: none"),
+        (["-c", "text/bytes", "-q", "all"], "text/bytes has no qualities to choose from"),
+    ],
+)
+def test_qualities_that_make_no_sense(cli: Cli, words: list[str], message: str) -> None:
+    done = cli("evaluate", "notes.txt", *words)
+    assert done.code == 2
+    assert message in done.err
+
+
 def test_nothing_is_overwritten_and_that_is_said_first(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

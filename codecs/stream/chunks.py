@@ -1,0 +1,91 @@
+"""The chunks of a stream one after the other, checked against its header as they come."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import IO
+
+from omnicodec.codecs.errors import CorruptStream
+from omnicodec.codecs.prior import Span
+from omnicodec.codecs.stream import frames
+from omnicodec.codecs.stream.header import complete, parse_header
+
+
+def open_span(rest: tuple[int, ...], start: int, stop: int) -> Span:
+    """Return where a chunk of an open-ended stream lies: in a grid that ends with it.
+
+    `rest` are the axes of the grid that do not grow.
+    """
+    return Span((-(-stop // math.prod(rest)), *rest), start, stop)
+
+
+class ChunkReader:
+    """Reads a stream from a file or pipe: its header at once, then chunk by chunk.
+
+    `header` is completed when the end of an open-ended stream has come; `told` says whether
+    it tells the stream's length.
+    """
+
+    def __init__(self, file: IO[bytes], *, partial: bool = False) -> None:
+        """Raise `CorruptStream` or `FingerprintMismatch` for a header that cannot be read.
+
+        With `partial`, iterating skips damage, and what follows it, instead of raising.
+        """
+        self._frames = frames.FrameReader(file)
+        data, self.open_ended = self._frames.header()
+        self.header = parse_header(data, open_ended=self.open_ended)
+        self.told = not self.open_ended
+        self._partial = partial
+
+    def __iter__(self) -> Iterator[frames.Chunk]:
+        """Yield the chunks that have positions, each where its index says that it is.
+
+        Raises `CorruptStream` unless all of them are there, in order, with nothing behind.
+        With `partial`, they may come in any order, and several times.
+        """
+        return self._salvaged() if self._partial else self._checked()
+
+    def span(self, chunk: frames.Chunk) -> Span:
+        """Return the positions of a chunk; the grid of an open-ended stream ends with it."""
+        start = chunk.index * self.header.chunk_positions
+        stop = start + chunk.positions
+        grid = tuple(self.header.grid)
+        return open_span(grid[1:], start, stop) if self.open_ended else Span(grid, start, stop)
+
+    def _checked(self) -> Iterator[frames.Chunk]:
+        index = positions = 0
+        while self.open_ended or positions < math.prod(self.header.grid):
+            chunk = self._frames.chunk()
+            if chunk is None:
+                raise CorruptStream(f"the stream is cut off: chunk {index} is not there")
+            whole = positions == index * self.header.chunk_positions
+            if chunk.index != index or (chunk.positions and not (whole and self._fits(chunk))):
+                raise CorruptStream(f"chunk {chunk.index} stands where chunk {index} should be")
+            if not chunk.positions:
+                self._complete(chunk)
+                if positions != math.prod(self.header.grid):
+                    raise CorruptStream("the end of the stream contradicts its chunks")
+                break
+            yield chunk
+            index += 1
+            positions += chunk.positions
+        self._frames.end()
+
+    def _salvaged(self) -> Iterator[frames.Chunk]:
+        for chunk in self._frames.salvage():
+            if self._fits(chunk):
+                yield chunk
+            elif self.open_ended and not chunk.positions:
+                self._complete(chunk)
+
+    def _fits(self, chunk: frames.Chunk) -> bool:
+        size = self.header.chunk_positions
+        if not self.told:
+            return 0 < chunk.positions <= size
+        left = math.prod(self.header.grid) - chunk.index * size
+        return 0 < chunk.positions == min(size, left)
+
+    def _complete(self, chunk: frames.Chunk) -> None:
+        complete(self.header, chunk)
+        self.told = True
