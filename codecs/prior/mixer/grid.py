@@ -22,12 +22,14 @@ def before_symbol(
     height: Integer,
     width: Integer,
     neighbours: NDArray[np.int32],
+    sums: NDArray[np.int32],
 ) -> None:
     """Set the features `f` of symbol `i` of a span.
 
     `data` holds the span's symbols, codebook after codebook for each position; `first` is the
     span's first position in a grid of frames of `height` x `width`. Rows of `neighbours` are
-    (frames back, rows up, columns left, codebook, whether that is absolute, shift).
+    (frames back, rows up, columns left, codebook, whether that is absolute, shift). Rows of
+    `sums` are features to add up, -1 behind the last.
     """
     book = i % books
     position = first + i // books
@@ -47,3 +49,10 @@ def before_symbol(
         at = (there - first) * books + other
         if there >= first and at < i:
             f[FIRST_NEIGHBOUR + k] = (np.int64(data[at]) >> shift) + 1
+    for k in range(sums.shape[0]):
+        total = np.int64(0)
+        for term in sums[k]:
+            if term < 0:
+                break
+            total += f[term]
+        f[FIRST_NEIGHBOUR + neighbours.shape[0] + k] = total

@@ -214,7 +214,9 @@ def run(
     for i in range(start, stop):
         book = i % books
         if is_grid:
-            grid.before_symbol(f, data, i, books, layout[1], layout[2], layout[3], m.neighbours)
+            grid.before_symbol(
+                f, data, i, books, layout[1], layout[2], layout[3], m.neighbours, m.sums
+            )
         context_hashes(m.contexts, f, book, hashes)
         for q in range(len(refining)):
             h = q + fmt.BOOK_SEEDS * book

@@ -50,9 +50,10 @@ class Advisor(Protocol):
 class MixerPrior(Prior):
     """Codes the tokens of a span by the mixer.
 
-    `codebook_sizes` may be smaller than the schema's bits allow. With `schema.extra`, an
-    `advisor` is needed. Raises `ValueError` for tensors of another schema. An instance may
-    be shared between threads.
+    `codebook_sizes` may be smaller than the schema's bits allow. Ids of the first codebooks
+    alone are coded as well: `decode_first` reads them. With `schema.extra`, an `advisor` is
+    needed. Raises `ValueError` for tensors of another schema. An instance may be shared
+    between threads.
     """
 
     parallel: ClassVar[bool] = True
@@ -85,36 +86,51 @@ class MixerPrior(Prior):
         self.fingerprint = weights.fingerprint(config, self.tensors)
 
     def encode(self, ids: NDArray[np.int32], span: Span) -> bytes:
-        if ids.size and (ids.min() < 0 or (ids >= self._sizes[:, None]).any()):
+        if ids.size and (ids.min() < 0 or (ids >= self._sizes[: len(ids), None]).any()):
             raise InvalidInput("ids are not in the range of their codebooks")
         symbols = np.array(ids.T, np.int32, order="C").reshape(-1)  # a copy: never read-only
         capacity = 64 + symbols.size * (1 + int(max(self.schema.bits)) // 6)
-        while (code := self.encode_within(symbols, span, capacity)) is None:
+        while (code := self.encode_within(symbols, span, capacity, books=len(ids))) is None:
             capacity *= 2
         return code
 
     def encode_within(
-        self, symbols: NDArray[np.int32], span: Span, capacity: int, *, mark: bool = False
+        self,
+        symbols: NDArray[np.int32],
+        span: Span,
+        capacity: int,
+        *,
+        mark: bool = False,
+        books: int | None = None,
     ) -> bytes | None:
         """Return the code of a span's symbols, position by position, or None if it is longer.
 
-        A code with a mark, which costs 1/177 bit, never begins with a byte 0.
+        A code with a mark, which costs 1/177 bit, never begins with a byte 0. `books` is how
+        many codebooks, from the first one on, the symbols are of; None for all.
         """
         state = open_state(self.schema, self.tensors, symbols.size)
         buffer = np.zeros(capacity, np.uint8)
         if mark:
             coder.encode_bit(state.registers, buffer, fmt.MARK, 0)
         extra = self._advisor.log_odds(symbols, span) if self._advisor else NO_EXTRA
-        done = self.run(state, symbols, span, kernel.ENCODE, buffer=buffer, extra=extra)
+        done = self.run(
+            state, symbols, span, kernel.ENCODE, books=books, buffer=buffer, extra=extra
+        )
         size = -1 if done == kernel.FULL else coder.finish(state.registers, buffer)
         return None if size < 0 else buffer[:size].tobytes()
 
     def decode(self, data: bytes, span: Span) -> NDArray[np.int32]:
         return self.decode_marked(data, span, mark=False)
 
-    def decode_marked(self, data: bytes, span: Span, *, mark: bool) -> NDArray[np.int32]:
+    def decode_first(self, data: bytes, span: Span, books: int) -> NDArray[np.int32]:
+        """Return ids `(books, len(span))` of the first codebooks, which alone were coded."""
+        return self.decode_marked(data, span, mark=False, books=books)
+
+    def decode_marked(
+        self, data: bytes, span: Span, *, mark: bool, books: int | None = None
+    ) -> NDArray[np.int32]:
         """Return the ids of what `encode_within` made, or raise `CorruptStream`."""
-        books = len(self._sizes)
+        books = len(self._sizes) if books is None else books
         symbols = np.zeros(len(span) * books, np.int32)
         state = open_state(self.schema, self.tensors, symbols.size)
         buffer = np.frombuffer(data, np.uint8).copy()  # as writable as in encoding: one type
@@ -122,18 +138,19 @@ class MixerPrior(Prior):
         if mark:
             coder.decode_bit(state.registers, buffer, fmt.MARK)
         if self._advisor is None:
-            done = self.run(state, symbols, span, kernel.DECODE, buffer=buffer)
+            done = self.run(state, symbols, span, kernel.DECODE, books=books, buffer=buffer)
         else:
             steps, done = self._advisor.open(span), 0
             while 0 <= done < symbols.size:
                 row = steps.next(symbols[:done])[None]
                 done = self.run(
-                    state, symbols, span, kernel.DECODE, done, done + 1, buffer=buffer, extra=row
-                )
+                    state, symbols, span, kernel.DECODE, done, done + 1,
+                    books=books, buffer=buffer, extra=row,
+                )  # fmt: skip
         ids = np.ascontiguousarray(symbols.reshape(-1, books).T)
         # The coder reads four bytes ahead; zeros behind the end are not written.
         spent = done != kernel.FULL and state.registers[AT] >= buffer.size
-        if not spent or (ids >= self._sizes[:, None]).any():
+        if not spent or (ids >= self._sizes[:books, None]).any():
             raise CorruptStream("entropy-coded data is not that of its chunk")
         return ids
 
@@ -146,17 +163,19 @@ class MixerPrior(Prior):
         start: int = 0,
         stop: int | None = None,
         *,
+        books: int | None = None,
         buffer: NDArray[np.uint8] = NO_BYTES,
         windows: NDArray[np.int32] = NO_INTEGERS,
         surprisal: NDArray[np.int32] = NO_INTEGERS,
         entropy: NDArray[np.int32] = NO_INTEGERS,
         extra: NDArray[np.int32] = NO_EXTRA,
     ) -> int:
-        """Run the kernel over `symbols[start:stop]`; see `kernel.run`."""
+        """Run the kernel over `symbols[start:stop]` of the first `books`; see `kernel.run`."""
+        books = len(self._sizes) if books is None else books
         grid = (1, 1, *span.grid)
         if len(grid) > 5:
             raise InvalidInput(f"a grid of rank {len(span.grid)} is more than a mixer looks at")
-        layout = np.array([len(self._sizes), span.start, max(1, grid[-2]), max(1, grid[-1])])
+        layout = np.array([books, span.start, max(1, grid[-2]), max(1, grid[-1])])
         end = symbols.size if stop is None else stop
         if extra.size and not self._fits(extra, end - start):
             raise ValueError(f"log-odds of shape {extra.shape} are not those of the symbols")

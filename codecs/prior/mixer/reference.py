@@ -131,13 +131,20 @@ class Buckets:
 class Item:
     """One item that is coded: what came so far, and all that it taught.
 
-    `expected` is the number of symbols that size its tables, None where it is not known.
+    `expected` is the number of symbols that size its tables, None where it is not known;
+    `books` is how many codebooks, from the first one on, are coded, None for all.
     """
 
     def __init__(
-        self, schema: Schema, tensors: Tensors, span: Span, expected: int | None = None
+        self,
+        schema: Schema,
+        tensors: Tensors,
+        span: Span,
+        expected: int | None = None,
+        books: int | None = None,
     ) -> None:
         self.schema = schema
+        self.books = len(schema.bits) if books is None else books
         frames_height_width = (1, 1, 1, *span.grid)[-3:]
         self.height, self.width = (max(1, n) for n in frames_height_width[1:])
         self.start = span.start
@@ -192,7 +199,7 @@ class Item:
 
     def _begin_symbol(self) -> None:
         i, schema = len(self.data), self.schema
-        self.book = i % len(schema.bits)
+        self.book = i % self.books
         if schema.features == GRID:
             self.features = self._grid_features()
         self.hashes = [
@@ -215,10 +222,11 @@ class Item:
             there = (frame - n.back, row - n.up, column - n.left, other)
             return (self.known[there] >> n.shift) + 1 if there in self.known else 0
 
-        return [book, row, column, *map(value, self.schema.neighbours)]
+        features = [book, row, column, *map(value, self.schema.neighbours)]
+        return features + [sum(features[f] for f in terms) for terms in self.schema.sums]
 
     def _place(self, i: int) -> tuple[int, int, int, int]:
-        position, book = divmod(i, len(self.schema.bits))
+        position, book = divmod(i, self.books)
         line, column = divmod(self.start + position, self.width)
         frame, row = divmod(line, self.height)
         return frame, row, column, book

@@ -105,7 +105,7 @@ def learn(
 ) -> None:
     """Take symbols that are known; `put` is told of each bit and its probability."""
     for symbol in symbols:
-        bits = item.schema.bits[len(item.data) % len(item.schema.bits)]
+        bits = item.schema.bits[len(item.data) % item.books]
         item.code(_told(bits_of(symbol, bits), put), advise and advise(item.data), entropy)
 
 

@@ -56,7 +56,7 @@ class Schema:
     * `bits`: bits of a symbol, for each codebook. A symbol is coded from its highest bit, in
       groups of at most 4; each group of each context has a bucket of 15 nodes in the tables.
     * `features`: "text" has those of `mixer.text`; "grid" has the codebook's index, the row
-      and the column, and then `neighbours`.
+      and the column, then `neighbours`, then `sums`.
     * `contexts`: for each, the features that are hashed together; none is order 0.
     * `parents`: for each context the one that predicts in its place where it is unknown, or
       -1: training gives the static table's room to what says more than its parent.
@@ -64,6 +64,8 @@ class Schema:
       position and match length, SYMBOL by the bits of the symbol so far, FOUND by how many
       contexts are in the tables, FEATURE by the low bits of a feature.
     * `refinements`: for each adaptive probability map, the features that choose its context.
+    * `sums`: for each, the features of neighbours that are added up: where each says a little
+      about one quantity, such as a loudness, their sum says it with less noise.
     * `match`: symbols that must agree before the match model speaks.
     * `rate`, `final_rate`, `boost`: learning rates of the mixers.
     * `extra`: whether log-odds of another model come as one more input.
@@ -76,6 +78,7 @@ class Schema:
     selectors: tuple[tuple[int, int, int], ...]
     refinements: tuple[tuple[int, ...], ...]
     neighbours: tuple[Neighbour, ...] = ()
+    sums: tuple[tuple[int, ...], ...] = ()
     match: int = 5
     rate: int = 5
     final_rate: int = 1
@@ -98,6 +101,10 @@ class Schema:
             raise ValueError("a selector is (kind, feature, bits), with at most 16 bits")
         if len(self.neighbours) > MAX_NEIGHBOURS or not all(n.fits for n in self.neighbours):
             raise ValueError(f"a grid has up to {MAX_NEIGHBOURS} neighbours, less than 2**15 away")
+        if len(self.neighbours) + len(self.sums) > MAX_NEIGHBOURS or not all(
+            3 <= f < 3 + len(self.neighbours) for terms in self.sums for f in terms
+        ):
+            raise ValueError("a sum is of features of neighbours")
         if not 1 <= self.match <= MATCH_MAX:
             raise ValueError(f"a match has 1 to {MATCH_MAX} symbols")
         rates = (self.rate, self.final_rate, self.boost)
@@ -108,7 +115,7 @@ class Schema:
 
     @property
     def feature_count(self) -> int:
-        return text.COUNT if self.features == TEXT else 3 + len(self.neighbours)
+        return text.COUNT if self.features == TEXT else 3 + len(self.neighbours) + len(self.sums)
 
     @property
     def inputs(self) -> int:
@@ -133,14 +140,16 @@ class Schema:
         return [first] + [GROUP_BITS] * ((self.bits[book] - first) // GROUP_BITS)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return the fields; without `sums` where there are none, as before there were any."""
+        fields = asdict(self)
+        return fields if self.sums else {k: v for k, v in fields.items() if k != "sums"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        fields = dict(data)
+        fields = {"sums": (), **data}
         for name in ("bits", "parents"):
             fields[name] = tuple(fields[name])
-        for name in ("contexts", "selectors", "refinements"):
+        for name in ("contexts", "selectors", "refinements", "sums"):
             fields[name] = tuple(tuple(row) for row in fields[name])
         fields["neighbours"] = tuple(Neighbour(**n) for n in fields["neighbours"])
         return cls(**fields)

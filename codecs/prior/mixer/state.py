@@ -42,6 +42,7 @@ class Model(NamedTuple):
     """Kind, feature, mask, first row."""
     refinements: NDArray[np.int32]
     neighbours: NDArray[np.int32]
+    sums: NDArray[np.int32]
     bits: NDArray[np.int32]
     scalars: NDArray[np.int32]
     """Weights of a row, rate, final rate, boost, symbols of a match, 1 for a grid, 1 for extra."""
@@ -132,6 +133,7 @@ def model(schema: Schema, tensors: Tensors) -> Model:
         selectors=np.array(selectors, np.int32),
         refinements=_padded(schema.refinements),
         neighbours=np.array(offsets, np.int32).reshape(-1, 6),
+        sums=_padded(schema.sums),
         bits=np.array(schema.bits, np.int32),
         scalars=np.array(
             [
@@ -189,7 +191,7 @@ def _power(wanted: int, least: int, most: int) -> int:
 
 
 def _padded(rows: tuple[tuple[int, ...], ...]) -> NDArray[np.int32]:
-    table = np.full((len(rows), max(map(len, rows)) + 1), -1, np.int32)
+    table = np.full((len(rows), max(map(len, rows), default=0) + 1), -1, np.int32)
     for row, values in zip(table, rows, strict=True):
         row[: len(values)] = values
     return table

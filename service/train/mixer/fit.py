@@ -36,12 +36,14 @@ class MixerSettings:
 
     `counted` and `shipped` are the powers of two of buckets, of 16 bytes, that each context is
     counted in and that the static table keeps. `rates` are the learning rates (first layer,
-    second layer) of the passes over the held-out items.
+    second layer) of the passes over the held-out items. `recount` is whether the held-out
+    items are counted into the table in the end.
     """
 
     counted: int = 20
     shipped: int = 20
     rates: tuple[tuple[int, int], ...] = ((10, 2), (5, 1), (3, 1))
+    recount: bool = True
 
 
 def fit_mixer(
@@ -58,7 +60,8 @@ def fit_mixer(
     them as an input.
 
     The table is counted on `seen`; maps and mixers learn on `held_out`; then the table
-    is counted again on both, for nothing that is known should be missing in what ships.
+    is counted again on both, unless `settings.recount` is off, for nothing that is known should
+    be missing in what ships.
     """
     tensors: Tensors = initial_tensors(schema)
     bare = model(schema, tensors)
@@ -70,6 +73,8 @@ def fit_mixer(
         quick = replace(schema, rate=rate, final_rate=final_rate, boost=0)
         bits = learn(quick, tensors, model(quick, tensors), held_out, advise)
         log(stage=3, rate=rate, bits_per_symbol=bits)
+    if not settings.recount:
+        return tensors
     both = [*seen, *held_out]
     tensors["static"] = build(bare, schema.parents, both, settings.counted, settings.shipped)
     log(stage=4, buckets=float((tensors["static"][0] != 0).sum()))

@@ -95,7 +95,7 @@ def features(
     """Set the features of symbol `i` of an item."""
     if m.scalars[5] != 0:
         books, first, height, width = layout[0], layout[1], layout[2], layout[3]
-        grid.before_symbol(f, symbols, i, books, first, height, width, m.neighbours)
+        grid.before_symbol(f, symbols, i, books, first, height, width, m.neighbours, m.sums)
     elif i > 0:
         text.after_byte(f, symbols[i - 1])
 

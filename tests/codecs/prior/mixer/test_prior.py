@@ -64,6 +64,20 @@ def test_what_is_known_of_codes_makes_them_shorter(grid_model: Any) -> None:
     assert trained < 0.9 * untrained
 
 
+def test_first_codebooks_come_back_alone(grid_model: Any) -> None:
+    kind, span = grid_model.kind, Span((12, 20), 0, 240)
+    ids = kind.draw((12, 20), 4)
+    sizes = []
+    for books in range(1, len(kind.sizes) + 1):
+        code = grid_model.prior.encode(ids[:books], span)
+        assert np.array_equal(grid_model.prior.decode_first(code, span, books), ids[:books])
+        sizes.append(len(code))
+    assert sizes == sorted(sizes)
+    wrong = np.full((1, 240), kind.sizes[0], np.int32)
+    with pytest.raises(InvalidInput):
+        grid_model.prior.encode(wrong, span)
+
+
 @pytest.mark.parametrize("grid", [(0,), (0, 5), (5, 0), (0, 0, 0)])
 def test_nothing_is_coded_as_nothing(grid_model: Any, grid: tuple[int, ...]) -> None:
     empty = np.zeros((len(grid_model.kind.sizes), 0), np.int32)

@@ -131,7 +131,10 @@ NEIGHBOURS = st.builds(
 def schemas(draw: st.DrawFn) -> Schema:
     """Return any schema of a grid, with few rows."""
     neighbours = tuple(draw(st.lists(NEIGHBOURS, max_size=4)))
-    feature = st.integers(0, 2 + len(neighbours))
+    term = st.integers(3, max(3, 2 + len(neighbours)))
+    sums = st.lists(st.lists(term, max_size=3).map(tuple), max_size=2)
+    added = tuple(draw(sums)) if neighbours else ()
+    feature = st.integers(0, 2 + len(neighbours) + len(added))
     context = st.lists(feature, max_size=3).map(tuple)
     contexts = tuple(draw(st.lists(context, min_size=1, max_size=5)))
     selector = st.one_of(
@@ -147,6 +150,7 @@ def schemas(draw: st.DrawFn) -> Schema:
         selectors=tuple(draw(st.lists(selector, min_size=1, max_size=3))),
         refinements=tuple(draw(st.lists(context, min_size=1, max_size=2))),
         neighbours=neighbours,
+        sums=added,
         match=draw(st.integers(1, 4)),
         rate=rate,
         final_rate=draw(st.integers(0, 5)),

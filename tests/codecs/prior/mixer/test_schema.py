@@ -23,9 +23,17 @@ CODES = Schema(
 )
 
 
-@pytest.mark.parametrize("schema", [CODES, text_schema(), text_schema(extra=True)])
+@pytest.mark.parametrize(
+    "schema", [CODES, replace(CODES, sums=((3, 4), ())), text_schema(), text_schema(extra=True)]
+)
 def test_schemas_are_written_and_read(schema: Schema) -> None:
     assert Schema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+
+
+def test_schemas_without_sums_are_written_as_before() -> None:
+    """Their fingerprints, which streams carry, depend on it."""
+    assert "sums" not in text_schema().to_json()
+    assert replace(CODES, sums=((3, 4),)).to_json()["sums"] == ((3, 4),)
 
 
 def test_symbols_are_cut_into_groups_of_four_bits_at_most() -> None:
@@ -39,6 +47,7 @@ def test_sizes() -> None:
     assert replace(CODES, extra=False, contexts=((),) * 5, parents=(-1,) * 5).row == 32
     assert CODES.selector_rows() == [32, 4 * 320, 16, 32]
     assert CODES.feature_count == 5
+    assert replace(CODES, sums=((3, 4), ())).feature_count == 7
     assert text_schema().feature_count == 15
 
 
@@ -64,6 +73,9 @@ def test_sizes() -> None:
         ({"selectors": ((FEATURE, 0, 17),)}, "selector"),
         ({"selectors": ((FEATURE, 0, -1),)}, "selector"),
         ({"neighbours": (Neighbour(left=1),) * 61}, "60 neighbours"),
+        ({"neighbours": (Neighbour(left=1),) * 60, "sums": ((3,),)}, "a sum"),
+        ({"sums": ((2,),)}, "a sum"),
+        ({"sums": ((5,),)}, "a sum"),
         ({"neighbours": (Neighbour(left=1), Neighbour(shift=-1))}, "neighbours"),
         ({"neighbours": (Neighbour(left=1), Neighbour(shift=17))}, "neighbours"),
         ({"neighbours": (Neighbour(left=1), Neighbour(back=1 << 40))}, "neighbours"),
