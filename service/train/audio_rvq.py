@@ -14,11 +14,19 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from omnicodec.codecs import InvalidInput
-from omnicodec.codecs.prior import StaticPrior
 from omnicodec.codecs.registry import resolve_device
 from omnicodec.models.audio.rvq import AudioRVQ, AudioRVQConfig
-from omnicodec.service.train.codebooks import CodebookTrainer
+from omnicodec.service.train.audio_prior import (
+    AudioPriorSettings,
+    code_sounds,
+    fit_audio_prior,
+    write_prior,
+)
+from omnicodec.service.train.balancer import Balancer
+from omnicodec.service.train.codebooks import CodebookTrainer, k_means
+from omnicodec.service.train.discriminators import Critics
 from omnicodec.service.train.learner import Learner
+from omnicodec.service.train.loudness_loss import LoudnessLoss
 from omnicodec.service.train.run import Run
 from omnicodec.service.train.settings import split_settings
 from omnicodec.service.train.sounds import Augmentation, Sound, crops, read_sounds
@@ -41,32 +49,38 @@ BANDS = (24, 48, 80, 120)
 class AudioRVQRecipe:
     """Settings of a run; the network's own are in `network`.
 
-    Until `unquantized` of the run is over, vectors pass unquantized, so that the codebooks
-    start from vectors that mean something. Each clip is then coded with one of `rates`
-    codebooks, drawn with the chances `rate_chances`. `fitting` and `refitting` are the batches
-    over which codebooks are set by k-means, then and at the end. `mel_weight`, `compressed_weight`,
-    `phase_weight` and `commitment` weigh the parts of the loss.
+    Codebooks begin as k-means over `fitting` batches. Each clip is coded with one of `rates`
+    codebooks, drawn with the chances `rate_chances`. Every `held_out`-th sound is for
+    validation only. `mel_weight`, `compressed_weight`, `phase_weight` and `commitment` weigh
+    the parts of the spectral loss. The others are weighed by their gradients: one of weight
+    1 moves samples as much as the spectral loss does. Those of the discriminators begin after
+    the part `adversarial` of the run; they judge `judged_hops` of each clip.
     """
 
     batch: int = 12
-    crop_hops: int = 40
+    crop_hops: int = 60
     matrix_rate: float = 3e-3
     other_rate: float = 1e-3
     weight_decay: float = 0.01
     newton_schulz_steps: int = 3
     warmup: int = 100
     average: float = 0.998
-    unquantized: float = 0.1
     rates: tuple[int, ...] = (2, 4, 8, 12, 16)
     rate_chances: tuple[float, ...] = (0.1, 0.1, 0.2, 0.45, 0.15)
-    fitting: int = 40
-    refitting: int = 300
+    fitting: int = 60
     decay: float = 0.99
     least: float = 0.05
+    held_out: int = 40
     mel_weight: float = 0.6
     compressed_weight: float = 15.0
     phase_weight: float = 5.0
-    commitment: float = 0.1
+    commitment: float = 1.0
+    loudness_weight: float = 3.0
+    adversarial: float = 0.8
+    adversarial_weight: float = 0.3
+    feature_weight: float = 0.6
+    discriminator_rate: float = 3e-4
+    judged_hops: int = 24
     network: AudioRVQConfig = field(default_factory=AudioRVQConfig)
 
     @classmethod
@@ -94,15 +108,27 @@ class Training:
     """The moving parts of one sitting."""
 
     def __init__(self, recipe: AudioRVQRecipe, sounds: list[Sound], run: Run) -> None:
-        self.recipe, self.run, self.sounds = recipe, run, sounds
+        self.recipe, self.run = recipe, run
         self.device = torch.device(resolve_device(run.options.device))
         torch.manual_seed(run.options.seed)
+        self.held_out = sounds[:: recipe.held_out]
+        self.sounds = [s for i, s in enumerate(sounds) if i % recipe.held_out] or sounds
         minutes = sum(sound.samples.size for sound in sounds) / recipe.network.rate / 60
         run.report(f"{len(sounds)} sounds, {minutes:.0f} minutes, device {self.device}")
         network = AudioRVQ(recipe.network).to(self.device)
-        self.codebooks = CodebookTrainer(network.quantizer, recipe.decay, recipe.least)
+        self.codebooks = CodebookTrainer(network.quantizer.shapes, recipe.decay, recipe.least)
         self.codebooks.to(self.device)
-        self.loss = SpectralLoss(recipe.network.rate, WINDOWS, BANDS).to(self.device)
+        self.spectral = SpectralLoss(recipe.network.rate, WINDOWS, BANDS).to(self.device)
+        self.loudness = LoudnessLoss(recipe.network.rate).to(self.device)
+        self.balancer = Balancer(
+            {
+                "spectral": 1.0,
+                "loudness": recipe.loudness_weight,
+                "adversarial": recipe.adversarial_weight,
+                "feature": recipe.feature_weight,
+            }
+        ).to(self.device)
+        self.critics = Critics(recipe.discriminator_rate, self.device)
         self.learner = Learner(
             network,
             [
@@ -118,18 +144,23 @@ class Training:
             clip=1.0,
             newton_schulz_steps=recipe.newton_schulz_steps,
             slower=_slower,
-            beside={"codebooks": self.codebooks},
+            beside={
+                "codebooks": self.codebooks,
+                "balancer": self.balancer,
+                "discriminators": self.critics.network,
+            },
+            beside_optimizers={"discriminators_optimizer": self.critics.optimizer},
         )
         self.network, self.average = self.learner.network, self.learner.average
         self.config = {**asdict(recipe), "network": recipe.network.to_dict()}
         self.learner.resume(self.config)
 
     def go(self) -> Path:
-        run, recipe = self.run, self.recipe
+        run = self.run
         totals: dict[str, float] = {}
+        if not self.codebooks.started:
+            self._fit_codebooks()
         while run.progress < 1:
-            if run.progress >= recipe.unquantized and not self.codebooks.started:
-                self._fit_codebooks(self.network, recipe.fitting)
             loss, parts = self._loss(self._batch(run.step))
             factor = self.learner.step(loss)
             for name, value in parts.items():
@@ -143,10 +174,6 @@ class Training:
                 self.learner.save(self.config)
         self._validate()
         self.learner.save(self.config)
-        # Moving averages remember some thousand vectors; entries that are means of many more
-        # are closer to all.
-        self._fit_codebooks(self.average, recipe.refitting)
-        self._validate()
         return self.export()
 
     def _batch(self, step: int) -> Tensor:
@@ -159,32 +186,32 @@ class Training:
         """Return the loss of a batch, and its parts for the log."""
         recipe = self.recipe
         with torch.autocast(self.device.type, torch.bfloat16):
-            z = self.network.analyse(samples).float()
-        lost = torch.zeros((), device=self.device)
-        through = z
-        if self.codebooks.started:
-            seed = self.run.step if self.run.step % 10 == 0 else None
-            coded = self.codebooks.quantize(z, self._used(len(samples)), seed)
-            through = z + (coded - z).detach()
-            spread = z.detach().var(0).mean() + 1e-6
-            lost = (z - coded).square().mean() / spread
+            levels, shapes = self.network.analyse(samples)
+        shapes = shapes.float()
+        seed = self.run.step if self.run.step % 10 == 0 else None
+        coded = self.codebooks.quantize(shapes, self._used(len(samples)) - 1, seed)
+        lost = (shapes - coded).square().mean()
+        through = shapes + (coded - shapes).detach()
         with torch.autocast(self.device.type, torch.bfloat16):
-            rendered = self.network.render(through)
+            rendered = self.network.render(self.network.quantizer.nearest_levels(levels), through)
+        leaf = rendered.detach().requires_grad_()
         # Every other window, in turn: half of the work, and the same gradient in the mean.
         windows = WINDOWS[self.run.step % 2 :: 2]
-        distance = self.loss(rendered.float(), samples, windows)
-        loss = (
-            recipe.mel_weight * distance.mel
+        distance = self.spectral(leaf, samples, windows)
+        losses = {
+            "spectral": recipe.mel_weight * distance.mel
             + recipe.compressed_weight * distance.compressed
-            + recipe.phase_weight * distance.phase
-            + recipe.commitment * lost
-        )
-        parts = {
-            "mel": distance.mel,
-            "compressed": distance.compressed,
-            "phase": distance.phase,
-            "lost": lost,
+            + recipe.phase_weight * distance.phase,
+            "loudness": self.loudness(leaf, samples),
         }
+        parts = {**losses, "mel": distance.mel, "phase": distance.phase, "lost": lost}
+        if self.run.progress >= recipe.adversarial:
+            size = recipe.judged_hops * recipe.network.hop
+            judged = self.critics.judge(leaf, samples, size, self.run.step)
+            losses |= judged.losses
+            parts |= {**judged.losses, "discriminator": judged.own}
+        gradient = self.balancer.gradient(losses, leaf)
+        loss = (rendered * gradient).sum() + recipe.commitment * lost
         return loss, {k: v.detach() for k, v in parts.items()}
 
     def _used(self, clips: int) -> Tensor:
@@ -195,25 +222,29 @@ class Training:
         return torch.from_numpy(drawn).to(self.device)
 
     @torch.no_grad()
-    def _fit_codebooks(self, network: AudioRVQ, batches: int) -> None:
-        """Set the codebooks by k-means over what a network makes of so many batches."""
-        vectors = []
-        for ahead in range(1, batches + 1):  # of seeds that no step has
-            with torch.autocast(self.device.type, torch.bfloat16):
-                z = network.analyse(self._batch(-ahead))
-            vectors.append(z.float().flatten(0, 1))
-        self.codebooks.start(torch.cat(vectors), self.run.options.seed)
-        self.average.quantizer.codebooks.copy_(self.network.quantizer.codebooks)
+    def _fit_codebooks(self) -> None:
+        """Set the codebooks by k-means over what the untrained network makes of some batches."""
+        recipe, seed = self.recipe, self.run.options.seed
+        # Seeds that no step has.
+        batches = [self._batch(-ahead) for ahead in range(1, recipe.fitting + 1)]
+        levels = torch.cat([self.network.analyse(each)[0].flatten(0, 1) for each in batches])
+        entries = k_means(levels, recipe.network.entries, seed)
+        # The quietest first, which is what padding and silence are.
+        self.network.quantizer.levels.copy_(entries[entries.mean(1).argsort()])
+        shapes = [self.network.analyse(each)[1].flatten(0, 1) for each in batches]
+        self.codebooks.start(torch.cat(shapes), seed)
+        self.average.quantizer.load_state_dict(self.network.quantizer.state_dict())
 
     @torch.inference_mode()
     def _validate(self) -> None:
-        if self.run.options.validation is None or not self.codebooks.started:
-            return
-        scores = []
-        for samples in self._whole(read_sounds(self.run.options.validation, {}, self._rate, 1)):
+        mel, loudness = [], []
+        for samples in self._whole(self.held_out):
             drawn = self.average.decode(self.average.encode(samples, self.recipe.rates[-2]))
-            scores.append(self.loss(drawn, samples).mel.item())
-        self.run.log(validation_mel=float(np.mean(scores)))
+            mel.append(self.spectral(drawn, samples).mel.item())
+            loudness.append(self.loudness(drawn, samples).item())
+        self.run.log(
+            validation_mel=float(np.mean(mel)), validation_loudness=float(np.mean(loudness))
+        )
 
     @property
     def _rate(self) -> int:
@@ -233,20 +264,12 @@ class Training:
         folder = self.run.folder / "export"
         folder.mkdir(parents=True, exist_ok=True)
         save_file(self.learner.half(), folder / "model.safetensors")
-        config = {"version": 1, **self.recipe.network.to_dict(), "rates": list(self.recipe.rates)}
+        config = {"version": 2, **self.recipe.network.to_dict(), "rates": list(self.recipe.rates)}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        save_file(self._prior().tables(), folder / "prior.safetensors")
+        codes = code_sounds(self.average, (sound.samples for sound in self.sounds))
+        entries = self.recipe.network.entries
+        write_prior(folder, fit_audio_prior(codes, entries, AudioPriorSettings(), self.run.log))
         return folder
-
-    @torch.inference_mode()
-    def _prior(self) -> StaticPrior:
-        network = self.recipe.network
-        counts = np.zeros((network.books, network.entries), np.int64)
-        for samples in self._whole(self.sounds):
-            ids = self.average.encode(samples, network.books)[:, 0].cpu().numpy()
-            for row, count in zip(ids, counts, strict=True):
-                count += np.bincount(row, minlength=network.entries)
-        return StaticPrior.train([[count] for count in counts])
 
 
 def _slower(parameter: nn.Parameter) -> float:

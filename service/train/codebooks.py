@@ -112,6 +112,19 @@ class CodebookTrainer(nn.Module):
         return centres, counts
 
 
+@torch.no_grad()
+def k_means(vectors: Tensor, entries: int, seed: int, rounds: int = 12) -> Tensor:
+    """Return the centres, `(entries, D)`, of vectors `(N, D)`."""
+    generator = torch.Generator().manual_seed(seed)
+    centres = vectors[_some(vectors, entries, generator)]
+    for _ in range(rounds):
+        sums, counts = _gather(vectors, nearest(vectors, centres), entries)
+        alone = torch.nonzero(counts == 0)[:, 0]
+        sums[alone] = vectors[_some(vectors, len(alone), generator)]
+        centres = sums / counts.clamp(min=1)[:, None]
+    return centres
+
+
 def _some(vectors: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Return the indices of some of the vectors."""
     return torch.randint(len(vectors), (count,), generator=generator).to(vectors.device)

@@ -22,8 +22,8 @@ class Learner(Generic[N]):
     Matrices between hidden layers are Muon's (K. Jordan et al., 2024), everything else is
     AdamW's. `rates` are their largest learning rates, `decays` their weight decays; both
     follow the run's schedule. `slower` may give factors below 1 on the rates of AdamW's.
-    `average` is how much of the average a step keeps. `beside` are modules that checkpoints
-    hold as well, by name.
+    `average` is how much of the average a step keeps. `beside` are modules, and
+    `beside_optimizers` optimizers, that checkpoints hold as well, by name.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class Learner(Generic[N]):
         newton_schulz_steps: int,
         slower: Callable[[nn.Parameter], float] | None = None,
         beside: Mapping[str, nn.Module] | None = None,
+        beside_optimizers: Mapping[str, torch.optim.Optimizer] | None = None,
     ) -> None:
         self.network = network
         self.average: N = copy.deepcopy(network).requires_grad_(False)
@@ -64,6 +65,9 @@ class Learner(Generic[N]):
             groups = [{"params": [p], "lr": rates[1] * slower(p)} for p in others]
         adamw = torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=decays[1])
         self._optimizers: tuple[torch.optim.Optimizer, ...] = (muon, adamw)
+        self._kept_optimizers = {
+            "optimizer0": muon, "optimizer1": adamw, **(beside_optimizers or {})
+        }  # fmt: skip
         # Loading an optimizer's state makes new groups, so the rates are kept by themselves.
         self._rates = [[g["lr"] for g in each.param_groups] for each in self._optimizers]
 
@@ -93,8 +97,8 @@ class Learner(Generic[N]):
     def save(self, config: Mapping[str, Any]) -> None:
         """Write the run's checkpoint."""
         parts = {name: module.state_dict() for name, module in self._modules.items()}
-        for i, optimizer in enumerate(self._optimizers):
-            parts[f"optimizer{i}"] = optimizer_tensors(optimizer)
+        for name, optimizer in self._kept_optimizers.items():
+            parts[name] = optimizer_tensors(optimizer)
         self._run.save(parts, config)
 
     def resume(self, config: Mapping[str, Any]) -> None:
@@ -104,8 +108,8 @@ class Learner(Generic[N]):
             return
         for name, module in self._modules.items():
             module.load_state_dict(parts[name])
-        for i, optimizer in enumerate(self._optimizers):
-            restore_optimizer(optimizer, parts.get(f"optimizer{i}", {}))
+        for name, optimizer in self._kept_optimizers.items():
+            restore_optimizer(optimizer, parts.get(name, {}))
 
     def half(self) -> dict[str, NDArray[np.float16]]:
         """Return the averaged weights in half precision, in the order of safetensors.

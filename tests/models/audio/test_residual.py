@@ -49,3 +49,31 @@ def test_vectors_are_sums_of_entries(quantizer: ResidualQuantizer) -> None:
     expected = sum(quantizer.codebooks[book][indices[book]] for book in range(4))
     assert torch.allclose(quantizer.vectors(indices), expected)
     assert not quantizer.vectors(torch.zeros(4, 3, dtype=torch.int64)).any()
+
+
+@pytest.mark.parametrize("used", [1, 3, 4])
+def test_more_paths_find_nearer_sums(quantizer: ResidualQuantizer, used: int) -> None:
+    torch.manual_seed(2)
+    z = torch.randn(300, 6) * 2
+
+    def error(width: int) -> torch.Tensor:
+        indices = quantizer.indices(z, used, width)
+        assert not indices[used:].any()
+        return (quantizer.vectors(indices) - z).square().sum(1)
+
+    greedy, four = error(1), error(4)
+    if used == 1:
+        assert torch.allclose(four, greedy, atol=1e-4)
+    else:
+        assert four.mean() < 0.97 * greedy.mean()
+
+
+def test_all_paths_find_the_nearest_sum() -> None:
+    torch.manual_seed(0)
+    quantizer = ResidualQuantizer(2, 6, 3)
+    quantizer.codebooks[:] = torch.randn(2, 6, 3)
+    z = torch.randn(40, 3)
+    sums = (quantizer.codebooks[0][:, None] + quantizer.codebooks[1]).flatten(0, 1)
+    expected = torch.cdist(z, sums).amin(1)
+    found = (quantizer.vectors(quantizer.indices(z, 2, 6)) - z).norm(dim=1)
+    assert torch.allclose(found, expected, atol=1e-5)

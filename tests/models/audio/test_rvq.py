@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from omnicodec.models.audio.rvq import AudioRVQ, AudioRVQConfig, CausalBlock, build
+from omnicodec.models.audio.spectrum import split
 
 
 def test_config_round_trip(network: AudioRVQ) -> None:
@@ -16,9 +17,9 @@ def test_config_round_trip(network: AudioRVQ) -> None:
 def test_shapes_and_build(network: AudioRVQ) -> None:
     samples = torch.randn(2, 10 * network.config.hop)
     indices = network.encode(samples, 2)
-    assert indices.shape == (3, 2, 11)
+    assert indices.shape == (4, 2, 11)
     assert indices[:2].any()
-    assert not indices[2].any()
+    assert not indices[2:].any()
     drawn = network.decode(indices)
     assert drawn.shape == samples.shape
     built = build(network.config, {k: v.half() for k, v in network.state_dict().items()})
@@ -43,14 +44,55 @@ def test_the_past_is_all_that_a_frame_hears(network: AudioRVQ) -> None:
     assert difference[7 * hop :].max() > 0
 
 
-def test_it_begins_with_the_lowest_bins() -> None:
+def test_it_begins_as_a_transform_codec() -> None:
+    """Untrained and unquantized, what lies within the quantized bins comes back."""
     torch.manual_seed(0)
-    network = AudioRVQ(AudioRVQConfig(rate=2400, hop=24, dims=16, waves=16, books=1, entries=4))
-    time = torch.arange(240) / 2400
-    low = 0.5 * torch.sin(2 * torch.pi * 200 * time)[None]
+    config = AudioRVQConfig(rate=2400, hop=24, bands=5, dims=16, books=2, entries=4)
+    network = AudioRVQ(config)
+    samples = 0.1 * torch.randn(1, 2400)
+    network.quantizer.levels[:] = network.analyse(samples)[0].mean((0, 1))
     with torch.no_grad():
-        error = (network.render(network.analyse(low)) - low).square().mean()
-    assert error < 0.25 * low.square().mean()
+        levels, shapes = network.analyse(samples)
+        assert (levels.shape, shapes.shape) == ((1, 101, network.envelope.bands), (1, 101, 16))
+        drawn = network.render(network.quantizer.nearest_levels(levels), shapes)
+    wanted, found = (network.mdct(split(x, 2, 24)) for x in (samples, drawn))
+    low = (found - wanted)[..., :16].square().mean() / wanted.square().mean()
+    assert low < 1e-4
+    # Above lies a replica, as loud.
+    assert 0.5 < found[..., 16:].square().mean() / wanted[..., 16:].square().mean() < 2
+
+
+def test_shapes_know_no_level(network: AudioRVQ) -> None:
+    """Twice as loud, with entries twice as loud, is the same shape."""
+    samples = torch.randn(1, 12 * network.config.hop) * 0.1
+    levels, shapes = network.analyse(samples)
+    found = network.quantizer.nearest_levels(levels)
+    louder = build(network.config, network.state_dict())
+    louder.quantizer.levels += torch.log(torch.tensor(2.0))
+    # The networks do see levels: without them here.
+    for each in (network, louder):
+        each.encoder.embed.weight.data.zero_()
+    levels, shapes = network.analyse(samples)
+    levels_2, shapes_2 = louder.analyse(samples * 2)
+    found_2 = louder.quantizer.nearest_levels(levels_2)
+    found = network.quantizer.nearest_levels(levels)
+    assert torch.allclose(found_2 - found, torch.log(torch.tensor(2.0)).expand_as(found), atol=1e-4)
+    assert torch.allclose(shapes, shapes_2, atol=1e-2)
+
+
+def test_wild_shapes_stay_finite(network: AudioRVQ) -> None:
+    levels = torch.full((1, 3, network.envelope.bands), -9.0)
+    drawn = network.render(levels, torch.full((1, 3, network.config.dims), 1e6))
+    assert torch.isfinite(drawn).all()
+
+
+def test_silence_has_gradients() -> None:
+    network = AudioRVQ(AudioRVQConfig(rate=2400, hop=24, bands=5, dims=16, books=2, entries=4))
+    levels, shapes = network.analyse(torch.zeros(1, 240))
+    network.render(network.quantizer.nearest_levels(levels), shapes).square().sum().backward()
+    gradients = [p.grad for p in network.parameters() if p.grad is not None]
+    assert gradients
+    assert all(torch.isfinite(g).all() for g in gradients)
 
 
 def test_a_block_begins_as_nothing() -> None:

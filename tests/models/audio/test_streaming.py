@@ -19,7 +19,7 @@ CUTS = st.lists(st.integers(0, LENGTH), max_size=12).map(sorted)
 
 
 def encode(network: AudioRVQ, samples: Samples, cuts: list[int], *, eager: bool) -> Indices:
-    encoder = FrameEncoder(network, 3)
+    encoder = FrameEncoder(network, 4)
     edges = pairwise([0, *cuts, len(samples)])
     found = [encoder.push(samples[a:b], eager=eager) for a, b in edges]
     return np.concatenate([*found, encoder.finish()], 1)
@@ -48,7 +48,7 @@ def test_streams_equal_one_pass(network: AudioRVQ) -> None:
     hop = network.config.hop
     samples = torch.from_numpy(SAMPLES[: LENGTH // hop * hop])
     indices = encode(network, samples.numpy(), [], eager=False)
-    one_pass = network.encode(samples[None], 3)[:, 0].numpy()
+    one_pass = network.encode(samples[None], 4)[:, 0].numpy()
     assert (indices == one_pass).mean() > 0.99  # floats may round otherwise in another shape
     drawn = decode(network, indices, [], eager=False)
     expected = network.decode(torch.from_numpy(indices)[:, None].long())[0].numpy()
@@ -59,12 +59,12 @@ def test_streams_equal_one_pass(network: AudioRVQ) -> None:
 @pytest.mark.parametrize("length", [0, 1, 23, 24, 25, 24 * BLOCK - 24, 24 * BLOCK])
 def test_any_length(network: AudioRVQ, length: int) -> None:
     indices = encode(network, SAMPLES[:length], [], eager=True)
-    assert indices.shape == (3, -(-length // 24) + 1 if length else 0)
+    assert indices.shape == (4, -(-length // 24) + 1 if length else 0)
     assert decode(network, indices, [], eager=True).size == -(-length // 24) * 24
 
 
 def test_eager_streams_wait_for_no_more_than_the_lookahead(network: AudioRVQ) -> None:
-    encoder, decoder = FrameEncoder(network, 3), FrameDecoder(network)
+    encoder, decoder = FrameEncoder(network, 4), FrameDecoder(network)
     hop = network.config.hop
     assert encoder.push(SAMPLES[: 2 * hop - 1], eager=True).shape[1] == 0
     first = encoder.push(SAMPLES[2 * hop - 1 : 3 * hop], eager=True)

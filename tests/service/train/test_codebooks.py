@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from omnicodec.models.audio.residual import ResidualQuantizer
-from omnicodec.service.train.codebooks import CodebookTrainer
+from omnicodec.service.train.codebooks import CodebookTrainer, k_means
 
 
 def error(quantizer: ResidualQuantizer, z: torch.Tensor, used: int) -> float:
@@ -66,3 +66,11 @@ def test_each_clip_is_coded_with_its_own_number_of_books(clusters: torch.Tensor)
     found = trainer.quantize(clusters, used)
     assert torch.allclose(found, expected, atol=1e-5)
     assert not found[1].any()
+
+
+def test_k_means_uses_every_entry(clusters: torch.Tensor) -> None:
+    vectors = clusters.reshape(-1, 4)
+    centres = k_means(vectors, 15, 0)
+    found = torch.cdist(vectors, centres)
+    assert len(found.argmin(1).unique()) == 15
+    assert float(found.amin(1).square().mean()) < 0.2 * float(vectors.var(0).sum())
