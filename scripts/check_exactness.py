@@ -30,7 +30,7 @@ TESTS = (
     "tests/models/exact/test_network.py",
     "tests/models/exact/test_tables.py",
 )
-GOLDEN = ("tests/codecs/text", "tests/codecs/image")
+GOLDEN = ("tests/codecs/text", "tests/codecs/image", "tests/codecs/audio")
 PACKAGES = ("numba", "llvmlite", "numpy", "torch", "zstandard", "constriction")
 
 

@@ -14,13 +14,15 @@ from omnicodec.service.evaluate.figures import (
     Item,
     Match,
     Point,
+    QualityReport,
     Seconds,
     Speed,
     Summary,
 )
 from omnicodec.service.evaluate.metrics import ms_ssim, psnr
 from omnicodec.service.evaluate.page import write_html
-from omnicodec.service.evaluate.report import Preview, Report
+from omnicodec.service.evaluate.previews import Preview, View
+from omnicodec.service.evaluate.report import Report
 from omnicodec.service.evaluate.run import evaluate
 
 __all__ = [
@@ -30,10 +32,12 @@ __all__ = [
     "Match",
     "Point",
     "Preview",
+    "QualityReport",
     "Report",
     "Seconds",
     "Speed",
     "Summary",
+    "View",
     "evaluate",
     "ms_ssim",
     "psnr",

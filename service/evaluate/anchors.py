@@ -13,16 +13,24 @@ from typing import Any, Final
 
 import numpy as np
 
-from omnicodec.codecs import Image, InvalidInput, Text, Unavailable
+from omnicodec.codecs import Audio, Image, InvalidInput, Text, Unavailable
 from omnicodec.service.evaluate.environment import package_version
+from omnicodec.service.evaluate.sound_formats import (
+    MP3,
+    OPUS,
+    AVFormat,
+    decode_av,
+    encode_vorbis,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Anchor:
     """A file format with a ladder of settings, lowest rate first.
 
-    `encode` takes media and a setting and gives a file's bytes; `decode` is its inverse.
-    `options` says how the format is run, `version` by what. `requires` maps modules to the
+    `setting` is how a step of the ladder reads, with {} for its number. `encode` takes media
+    and a setting and gives a file's bytes; `decode` is its inverse. `options` says how the
+    format is run, `version` by what. `requires` maps modules to the
     distributions that they come from.
     """
 
@@ -110,11 +118,27 @@ def _picture_format(
         modality="image",
         options=described,
         ladder=ladder,
-        setting="quality",
+        setting="quality {}",
         encode=encode,
         decode=decode,
         requires=requires or {},
         version=version,
+    )
+
+
+def _sound_format(name: str, form: AVFormat, described: str, ladder: tuple[int, ...]) -> Anchor:
+    """Return the anchor of a format that FFmpeg's libraries write and read."""
+    return Anchor(
+        name=name,
+        title=form.title,
+        modality="audio",
+        options=described,
+        ladder=ladder,
+        setting="{} kbps",
+        encode=form.encode,
+        decode=decode_av,
+        requires={"av": "av"},
+        version=form.version,
     )
 
 
@@ -153,12 +177,31 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         {"effort": 7},
         {"pillow_jxl": "pillow-jxl-plugin"},
     ),
+    _sound_format(
+        "opus",
+        OPUS,
+        "in Ogg, VBR, 20 ms, general audio, kbps a channel",
+        (6, 8, 12, 16, 24),
+    ),
+    _sound_format("mp3", MP3, "at 24 kHz or less, kbps a channel", (16, 24, 32)),
+    Anchor(
+        name="vorbis",
+        title="Vorbis",
+        modality="audio",
+        options="in Ogg, at 24 kHz or less; 4 KB of each file are its codebooks",
+        ladder=(0, 3),
+        setting="quality {}",
+        encode=encode_vorbis,
+        decode=Audio.open,
+        requires={"soundfile": "soundfile"},
+        version=lambda: f"libvorbis in soundfile {package_version('soundfile')}",
+    ),
     Anchor(
         name="gzip",
         title="gzip",
         modality="text",
         ladder=(9,),
-        setting="level",
+        setting="level {}",
         encode=lambda text, level: gzip.compress(text.data, level, mtime=0),
         decode=lambda data: Text(gzip.decompress(data)),
     ),
@@ -167,7 +210,7 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         title="xz",
         modality="text",
         ladder=(9,),
-        setting="preset",
+        setting="preset {}",
         encode=lambda text, preset: lzma.compress(text.data, preset=preset),
         decode=lambda data: Text(lzma.decompress(data)),
     ),
@@ -176,7 +219,7 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         title="zstd",
         modality="text",
         ladder=(19,),
-        setting="level",
+        setting="level {}",
         encode=lambda text, level: _zstandard().ZstdCompressor(level=level).compress(text.data),
         decode=_zstd_decode,
         requires={"zstandard": "zstandard"},

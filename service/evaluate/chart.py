@@ -15,39 +15,50 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 14, 14, 44  # room for the axes
 # Blue, orange, green and purple that differ in lightness too, after Okabe and Ito.
 _COLOURS: Final = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
 
+_OWN: Final = "#d55e00"
+
 Curve = tuple[str, list[tuple[float, float]]]
 
 
 def rate_chart(report: Report) -> str:
-    """Return the modality's first metric over the rate, or nothing without anchors.
+    """Return the ranking metric over the rate, or nothing without anchors.
 
-    The rate's axis is logarithmic. The codec is a dot: its .omc files.
+    The rate's axis is logarithmic. The codec is a dot for each quality: its .omc files.
     """
-    if not report.kind.metrics:
+    metric = report.ranking
+    if metric is None:
         return ""
-    metric = report.kind.metrics[0]
-    own_quality = report.summary.quality[metric.name]
+    own = [
+        (name, summary.rate, quality)
+        for name, summary in report.own()
+        if (quality := summary.quality[metric.name]) is not None and math.isfinite(quality)
+    ]
     curves: list[Curve] = []
     for anchor in report.anchors:
         summaries = [point.summary for point in anchor.points]
         curve = [(s.rate, q) for s in summaries if (q := s.quality[metric.name]) is not None]
         curves += [(anchor.title, curve)] if curve else []
-    if not curves or own_quality is None or not math.isfinite(own_quality):
+    if not curves or not own:
         return ""
-    own = (report.summary.rate, own_quality)
-    axes = _Axes([own, *(point for _, points in curves for point in points)])
+    dots = [(rate, quality) for _, rate, quality in own]
+    axes = _Axes([*dots, *(point for _, points in curves for point in points)])
     parts = [*axes.draw(report.kind.rate, metric.heading)]
     # The legend stands where curves of rate and quality never are: at the upper left.
     for line, ((title, curve), colour) in enumerate(zip(curves, _COLOURS, strict=False)):
-        path = " ".join(f"{axes.x(r):.1f},{axes.y(q):.1f}" for r, q in curve)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        parts.append(axes.line(curve, colour))
         y = _TOP + 16 + 18 * line
         parts.append(f'<path d="M{_LEFT + 12} {y}h24" stroke="{colour}" stroke-width="2"/>')
         parts.append(f'<text x="{_LEFT + 44}" y="{y + 4}">{escape(title)}</text>')
-    dot_x, dot_y = axes.x(own[0]), axes.y(own[1])
-    parts.append(f'<circle cx="{dot_x:.1f}" cy="{dot_y:.1f}" r="6" fill="#d55e00"/>')
-    name = f'<text x="{dot_x + 10:.1f}" y="{dot_y + 4:.1f}" class="own">'
-    parts.append(f"{name}{escape(report.codec)}</text>")
+    if len(dots) > 1:
+        parts.append(axes.line(dots, _OWN))
+    for rate, quality in dots:
+        parts.append(f'<circle cx="{axes.x(rate):.1f}" cy="{axes.y(quality):.1f}" r="6" ')
+        parts.append(f'fill="{_OWN}"/>')
+    # One dot has its name beside it; of several, the best has, where the curve ends.
+    name, rate, quality = own[-1]
+    name = name if len(own) == 1 else report.codec
+    parts.append(f'<text x="{axes.x(rate) + 10:.1f}" y="{axes.y(quality) + 4:.1f}" class="own">')
+    parts.append(f"{escape(name)}</text>")
     body = "\n".join(parts)
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">\n{body}\n</svg>'
 
@@ -68,6 +79,11 @@ class _Axes:
     def y(self, quality: float) -> float:
         share = (quality - self._y0) / max(self._y1 - self._y0, 1)
         return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
+
+    def line(self, curve: Sequence[tuple[float, float]], colour: str) -> str:
+        """Return a line through points of rate and quality."""
+        path = " ".join(f"{self.x(r):.1f},{self.y(q):.1f}" for r, q in curve)
+        return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
 
     def draw(self, x_title: str, y_title: str) -> Iterator[str]:
         """Yield grid lines with their values, and the titles."""

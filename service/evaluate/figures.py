@@ -25,7 +25,7 @@ class Seconds:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One item: `units` pixels or bytes, `token_bits` before entropy coding.
+    """One item: `units` pixels, bytes or milliseconds, `token_bits` before entropy coding.
 
     `quality` has the modality's metrics by name; None where a metric does not apply.
     """
@@ -63,13 +63,17 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """The figures of several items together; see `Modality` for the kind of mean."""
+    """The figures of several items together; see `Modality` for the kind of mean.
+
+    `scored` says how many items each metric applied to.
+    """
 
     items: int
     exact: int
     rate: float
     token_rate: float | None
     quality: Mapping[str, float | None]
+    scored: Mapping[str, int]
     compress: Speed | None
     decompress: Speed | None
     encode: Speed | None
@@ -86,11 +90,24 @@ class Summary:
             rate=fmean([item.rate for item in items], weights),
             token_rate=fmean(token_rates, weights) if len(token_rates) == len(items) else None,
             quality={name: _mean(items, name) for name in items[0].quality},
+            scored={
+                name: sum(item.quality[name] is not None for item in items)
+                for name in items[0].quality
+            },
             compress=_speed([(item.units, item.seconds.compress) for item in items], pooled),
             decompress=_speed([(item.units, item.seconds.decompress) for item in items], pooled),
             encode=_speed([(item.units, item.seconds.encode) for item in items], pooled),
             decode=_speed([(item.units, item.seconds.decode) for item in items], pooled),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityReport:
+    """The codec at one quality."""
+
+    quality: int
+    summary: Summary
+    items: tuple[Item, ...]
 
 
 @dataclass(frozen=True)
@@ -126,19 +143,23 @@ class AnchorReport:
     match: Match | None
 
 
-def match_rate(points: Sequence[Point], metric: str, target: float | None) -> Match | None:
+def match_rate(
+    points: Sequence[Point], metric: str, target: float | None, *, falling: bool = False
+) -> Match | None:
     """Return the rate at which `points`, lowest rate first, reach `target`.
 
-    The logarithm of the rate is interpolated linearly over the metric. None where there is
-    nothing finite to compare.
+    The logarithm of the rate is interpolated linearly over the metric, of which less is
+    better when it is `falling`. None where there is nothing finite to compare.
     """
+    sign = -1 if falling else 1
     known = [
-        (quality, point.summary.rate)
+        (sign * quality, point.summary.rate)
         for point in points
         if (quality := point.summary.quality.get(metric)) is not None
     ]
     if not known or target is None or not math.isfinite(target):
         return None
+    target *= sign
     if target < known[0][0]:
         return Match("below", known[0][1])
     for (q0, r0), (q1, r1) in pairwise(known):

@@ -7,7 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from omnicodec.codecs import Media
+import numpy as np
+
+from omnicodec.codecs import Media, Tokens
 from omnicodec.codecs.registry import AnyCodec
 from omnicodec.codecs.stream import read_tokens, write_tokens
 from omnicodec.service.evaluate.anchors import Anchor
@@ -25,10 +27,10 @@ def timed(step: Callable[[], T]) -> tuple[T, float]:
 
 
 def measure_codec(
-    codec: AnyCodec, kind: Modality, name: str, original: Media
+    codec: AnyCodec, kind: Modality, name: str, original: Media, quality: int | None = None
 ) -> tuple[Item, Media]:
     """Return the figures of one item and its reconstruction, decoded from its .omc stream."""
-    (tokens,), encoding = timed(lambda: codec.encode([original]))
+    (tokens,), encoding = timed(lambda: codec.encode([original], quality=quality))
     stream, writing = timed(lambda: write_tokens(tokens, codec))
     contents, reading = timed(lambda: read_tokens(stream, codec=codec))
     (decoded,), decoding = timed(lambda: codec.decode([contents.tokens]))
@@ -38,7 +40,7 @@ def measure_codec(
         compress=encoding + writing,
         decompress=reading + decoding,
     )
-    bits = len(tokens) * sum(math.log2(size) for size in codec.spec.codebook_sizes)
+    bits = token_bits(codec, tokens)
     return _item(kind, name, original, decoded, len(stream), bits, seconds), decoded
 
 
@@ -52,6 +54,19 @@ def measure_anchor(
     return _item(kind, name, original, decoded, len(data), None, seconds)
 
 
+def token_bits(codec: AnyCodec, tokens: Tokens) -> float:
+    """Return the bits of tokens as they are, before entropy coding.
+
+    A codec with qualities leaves its last codebooks out of the lower ones: rows of zeros,
+    which are not counted.
+    """
+    sizes = codec.spec.codebook_sizes
+    if codec.spec.qualities:
+        used = np.flatnonzero(tokens.ids.any(1))
+        sizes = sizes[: int(used[-1]) + 1] if used.size else ()
+    return len(tokens) * sum(math.log2(size) for size in sizes)
+
+
 def _item(
     kind: Modality,
     name: str,
@@ -61,6 +76,7 @@ def _item(
     token_bits: float | None,
     seconds: Seconds,
 ) -> Item:
+    pair = kind.prepare(original, decoded)
     return Item(
         name=name,
         size=kind.size(original),
@@ -69,5 +85,5 @@ def _item(
         token_bits=token_bits,
         exact=decoded == original,
         seconds=seconds,
-        quality={metric.name: metric.compute(original, decoded) for metric in kind.metrics},
+        quality={metric.name: metric.compute(*pair) for metric in kind.metrics},
     )

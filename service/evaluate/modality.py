@@ -1,25 +1,35 @@
-"""What is measured for each modality: units, rates, metrics."""
+"""What is measured for each modality: units, rates, speeds, metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Final
 
-from omnicodec.codecs import Image, InvalidInput
+from omnicodec.codecs import Audio, Image, InvalidInput
+from omnicodec.service.evaluate import sound_metrics
+from omnicodec.service.evaluate.environment import package_version
+from omnicodec.service.evaluate.figures import Speed
 from omnicodec.service.evaluate.metrics import ms_ssim, psnr
 from omnicodec.service.evaluate.table import number
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of quality, larger is better; `compute` takes original and decoded media."""
+    """A figure of quality; `compute` takes what `Modality.prepare` makes of two media.
+
+    Larger is better, unless `falling`. `requires` maps the modules that it needs to what is
+    to be installed; without them it is None for every item.
+    """
 
     name: str
     title: str
     unit: str
     digits: int
     compute: Callable[[Any, Any], float | None]
+    falling: bool = False
+    requires: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def heading(self) -> str:
@@ -29,26 +39,59 @@ class Metric:
         """Return a value with its name and unit."""
         return f"{self.title} {number(value, self.digits)} {self.unit}".rstrip()
 
+    def goodness(self, value: float) -> float:
+        """Return a figure of which more is better."""
+        return -value if self.falling else value
+
+    def missing(self) -> str | None:
+        """Return a sentence that says what to install, or None when nothing is missing."""
+        for module, install in self.requires.items():
+            try:
+                import_module(module)
+            except ImportError:
+                return f"{self.title} was not measured; it needs: pip install {install}"
+        return None
+
+    def version(self) -> str:
+        """Return what is required with its version, as "name 1.2"."""
+        return ", ".join(f"{name} {package_version(name)}" for name in self.requires)
+
+
+@dataclass(frozen=True)
+class SpeedColumn:
+    """How a speed is shown; `of` gives the number under the heading."""
+
+    heading: str
+    of: Callable[[Speed], float]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Modality:
     """How media of one modality are measured.
 
     `units` counts what rates and speeds refer to (pixels, bytes), `size` describes an item
-    in a word. Rates are means of the items' own rates and speeds are medians; or, with
-    `pooled`, all bits over all units and all units over all seconds. The first metric is
-    the one that ranks items and matches anchors.
+    in a word, `speeds` are the columns of tables, of which items have the first. Rates are
+    means of the items' own rates and speeds are medians; or, with `pooled`, all bits over all
+    units and all units over all seconds. The first metric that was measured is the one that
+    ranks items and matches anchors. `prepare` makes of an original and a decoded item what
+    metrics take.
     """
 
     items: str
     unit: str
-    million: str
+    speeds: tuple[SpeedColumn, ...]
     rate: str
+    rate_digits: int = 4
     units: Callable[[Any], int]
     size: Callable[[Any], str]
     metrics: tuple[Metric, ...] = ()
+    prepare: Callable[[Any, Any], tuple[Any, Any]] = lambda original, decoded: (original, decoded)
     pooled: bool = False
     notes: tuple[str, ...] = ()
+
+    def ranking(self, quality: Mapping[str, float | None]) -> Metric | None:
+        """Return the first metric that a summary has, if any."""
+        return next((m for m in self.metrics if quality[m.name] is not None), None)
 
 
 def _psnr(original: Image, decoded: Image) -> float:
@@ -59,11 +102,28 @@ def _ms_ssim(original: Image, decoded: Image) -> float | None:
     return ms_ssim(original.pixels, decoded.pixels)
 
 
+def _speeds(million: str, items: str) -> tuple[SpeedColumn, ...]:
+    return (
+        SpeedColumn(f"{million}/s", lambda speed: speed.million),
+        SpeedColumn(f"{items}/s", lambda speed: speed.items),
+    )
+
+
+def _milliseconds(audio: Audio) -> int:
+    return max(1, round(1000 * audio.duration))
+
+
+def _sound_size(audio: Audio) -> str:
+    channels = len(audio.samples)
+    plural = "channel" if channels == 1 else "channels"
+    return f"{audio.duration:.1f} s, {audio.sample_rate / 1000:g} kHz, {channels} {plural}"
+
+
 MODALITIES: Final[Mapping[str, Modality]] = {
     "image": Modality(
         items="pictures",
         unit="pixel",
-        million="MP",
+        speeds=_speeds("MP", "pictures"),
         rate="bits per pixel",
         units=lambda image: image.height * image.width,
         size=lambda image: f"{image.width}x{image.height}",
@@ -78,10 +138,53 @@ MODALITIES: Final[Mapping[str, Modality]] = {
             "each channel on its own, where both sides have 161 pixels or more.",
         ),
     ),
+    "audio": Modality(
+        items="clips",
+        unit="millisecond",
+        # A million milliseconds in a second are a thousand times real time.
+        speeds=(SpeedColumn("x real time", lambda speed: 1000 * speed.million),),
+        rate="kbps",  # bits in a millisecond
+        rate_digits=2,
+        units=_milliseconds,
+        size=_sound_size,
+        prepare=sound_metrics.comparable,
+        metrics=(
+            Metric(
+                "pesq",
+                "PESQ",
+                "",
+                2,
+                sound_metrics.pesq,
+                requires={"pesq": '"omnicodec[pesq]" (built from source by a C compiler)'},
+            ),
+            Metric(
+                "stoi",
+                "STOI",
+                "",
+                3,
+                sound_metrics.stoi,
+                requires={"pystoi": '"omnicodec[eval]"'},
+            ),
+            Metric("mel", "mel distance", "", 2, sound_metrics.mel_distance, falling=True),
+            Metric("si_sdr", "SI-SDR", "dB", 1, sound_metrics.si_sdr),
+        ),
+        pooled=True,
+        notes=(
+            "Rates are all bits over all seconds of sound, speeds all seconds of sound over all "
+            "seconds of work; quality is the mean over clips. Every clip is a file of its own, "
+            "headers included.",
+            "Sounds are compared at 24 kHz, each channel on its own, decoded ones moved by up to "
+            "5 ms to where they fit best. PESQ is wide band at 16 kHz (ITU-T P.862.2), made for "
+            "speech; STOI is for speech too. The mel distance, smaller is better, is the mean "
+            "difference of natural logarithms of mel band amplitudes over windows of 512, 1024 "
+            "and 2048 samples, silence being -105 dB: 1 is 8.7 dB. It counts what is cut off "
+            "far more than what is wrong.",
+        ),
+    ),
     "text": Modality(
         items="texts",
         unit="byte",
-        million="MB",
+        speeds=_speeds("MB", "texts"),
         rate="bits per byte",
         units=lambda text: len(text.data),
         size=lambda text: f"{len(text.data):,} bytes",

@@ -10,7 +10,10 @@ from typing import Final
 
 from omnicodec.codecs.files import atomic_write
 from omnicodec.service.evaluate.chart import rate_chart
+from omnicodec.service.evaluate.previews import SOUND_SECONDS, View
 from omnicodec.service.evaluate.report import Report
+from omnicodec.service.evaluate.spectrogram import RANGE_DB
+from omnicodec.service.evaluate.table import number
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; }
@@ -27,7 +30,9 @@ svg { max-width: 45rem; display: block; font-size: 12px; fill: currentColor; }
 svg .grid { stroke: var(--line); } svg .own { font-weight: 600; }
 svg .middle { text-anchor: middle; } svg .end { text-anchor: end; }
 figure { margin: 1.5rem 0; }
-figure div { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; max-width: 51rem; }
+figure > div { display: grid; grid-template-columns: 1fr 1fr; gap: .5rem; max-width: 51rem; }
+figure p { margin: .2rem 0 0; }
+audio { width: 100%; height: 2.2rem; }
 img { width: 100%; display: block; }
 figcaption { margin-bottom: .3rem; }
 figcaption span { margin-left: .8rem; }
@@ -35,6 +40,15 @@ figcaption span, .soft { opacity: .75; }
 footer { margin-top: 2.5rem; font-size: .85rem; opacity: .8; }
 pre { white-space: pre-wrap; }
 """
+
+_ABOUT_PICTURES: Final = (
+    "The middle of each picture at its own scale; both sides are shown as WebP."
+)
+_ABOUT_SOUNDS: Final = (
+    f"The middle {SOUND_SECONDS} seconds of each clip, at 24 kHz and 16 bits. Pictures are "
+    f"spectrograms on the mel scale, in dB below the original's loudest band; what lies "
+    f"{RANGE_DB} dB below it is black."
+)
 
 
 def write_html(report: Report, path: Path) -> None:
@@ -62,7 +76,7 @@ def _page(report: Report) -> str:
 <p class="soft">Version {report.version}, fingerprint <code>{escape(report.fingerprint)}</code></p>
 {rate_chart(report)}
 <ul>{matches}</ul>
-{_table(*report.comparison(), own=f"{report.codec}, ")}
+{_table(*report.comparison(), own=report.codec)}
 {_figures(report)}
 <h2>Every item, worst first</h2>
 {_table(*report.rows(report.worst_first()))}
@@ -89,20 +103,29 @@ def _figures(report: Report) -> str:
     shown = [item for item in report.worst_first() if item.name in report.previews]
     if not shown:
         return ""
+    sounds = any(view.sound for views in report.previews.values() for view in views)
     parts = [
         "<h2>Original and reconstruction, worst first</h2>\n"
-        "<p>The middle of each picture at its own scale; both sides are shown as WebP.</p>"
+        f"<p>{_ABOUT_SOUNDS if sounds else _ABOUT_PICTURES}</p>"
     ]
     for item in shown:
-        preview = report.previews[item.name]
         quality = [metric.phrase(item.quality[metric.name]) for metric in report.kind.metrics]
-        figures = ", ".join([item.size, f"{item.rate:.4f} {report.kind.rate}", *quality])
-        pictures = "".join(
-            f'<img src="data:image/webp;base64,{base64.b64encode(data).decode()}" alt="{what}">'
-            for what, data in (("original", preview.original), ("decoded", preview.decoded))
-        )
+        rate = f"{number(item.rate, report.kind.rate_digits)} {report.kind.rate}"
+        figures = ", ".join([item.size, rate, *quality])
+        views = "".join(_view(view) for view in report.previews[item.name])
         parts.append(
             f"<figure><figcaption>{escape(item.name)}<span>{escape(figures)}</span></figcaption>"
-            f"<div>{pictures}</div></figure>"
+            f"<div>{views}</div></figure>"
         )
     return "\n".join(parts)
+
+
+def _view(view: View) -> str:
+    """Return a picture, or a picture of a sound over its title and player."""
+    source = f"data:image/webp;base64,{base64.b64encode(view.picture).decode()}"
+    picture = f'<img src="{source}" alt="{escape(view.title)}">'
+    if not view.sound:
+        return picture
+    sound = f"data:audio/flac;base64,{base64.b64encode(view.sound).decode()}"
+    player = f'<audio controls preload="metadata" src="{sound}"></audio>'
+    return f"<div>{picture}<p>{escape(view.title)}</p>{player}</div>"

@@ -8,27 +8,22 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Final
 
 from omnicodec.service.evaluate.environment import Environment
-from omnicodec.service.evaluate.figures import AnchorReport, Item, Speed, Summary
-from omnicodec.service.evaluate.modality import MODALITIES, Modality
+from omnicodec.service.evaluate.figures import AnchorReport, Item, QualityReport, Speed, Summary
+from omnicodec.service.evaluate.modality import MODALITIES, Metric, Modality, SpeedColumn
+from omnicodec.service.evaluate.previews import Preview
 from omnicodec.service.evaluate.table import markdown, number
 
 FORMAT: Final = "omnicodec.report.v1"
-
-
-@dataclass(frozen=True)
-class Preview:
-    """The same part of an original and of its reconstruction, as WebP files."""
-
-    original: bytes
-    decoded: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
     """One codec on one set of media; `items` are in the order in which they were read.
 
-    `skipped` says what was left out and why. `previews` are by item name, for the worst
-    items only, and not part of the JSON.
+    `quality` is the setting that `summary` and `items` are of, None where the codec chose;
+    `others` has the other qualities that were measured. `skipped` says what was left out and
+    why, `unmeasured` which metrics. `previews` are by item name, for the worst items only, and
+    not part of the JSON.
     """
 
     codec: str
@@ -41,6 +36,9 @@ class Report:
     skipped: tuple[str, ...]
     anchors: tuple[AnchorReport, ...]
     environment: Environment
+    quality: int | None = None
+    others: tuple[QualityReport, ...] = ()
+    unmeasured: tuple[str, ...] = ()
     previews: Mapping[str, Preview] = field(default_factory=dict, repr=False)
 
     @property
@@ -53,16 +51,38 @@ class Report:
         count, what = len(self.items), self.kind.items
         return f"{self.codec} on {self.data}: {count} {what if count != 1 else what[:-1]}"
 
+    @property
+    def name(self) -> str:
+        """The codec with the quality that the report is about."""
+        return _setting(self.codec, self.quality)
+
+    @property
+    def ranking(self) -> Metric | None:
+        """The metric that ranks items and is matched."""
+        return self.kind.ranking(self.summary.quality)
+
+    def own(self) -> list[tuple[str, Summary]]:
+        """Return the codec's name and summary at each quality, lowest first."""
+        found = [(self.quality, self.summary), *((o.quality, o.summary) for o in self.others)]
+        found.sort(key=lambda pair: -1 if pair[0] is None else pair[0])
+        return [(_setting(self.codec, quality), summary) for quality, summary in found]
+
     def worst_first(self) -> list[Item]:
-        """Return the items by the first metric, or by rate where there is none."""
-        return worst_first(self.items, self.kind)
+        """Return the items by the ranking metric, or by rate where there is none."""
+        return worst_first(self.items, self.ranking)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all figures as what JSON can hold; infinities become None."""
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "previews"}
         plain: dict[str, Any] = _plain({"format": FORMAT, **shown, "notes": self.kind.notes})
-        for item, row in zip(self.items, plain["items"], strict=True):
-            row |= {"rate": item.rate, "token_rate": item.token_rate}
+        measured = [(self.items, plain["items"])]
+        measured += [
+            (other.items, part["items"])
+            for other, part in zip(self.others, plain["others"], strict=True)
+        ]
+        for items, rows in measured:
+            for item, row in zip(items, rows, strict=True):
+                row |= {"rate": item.rate, "token_rate": item.token_rate}
         return plain
 
     def to_table(self, worst: int = 10) -> str:
@@ -80,20 +100,21 @@ class Report:
 
     def comparison(self) -> tuple[list[str], list[list[str]]]:
         """Return header and rows: the codec's tokens, its files, and the anchors' points."""
-        kind, own = self.kind, self.summary
+        kind = self.kind
         header = ["", kind.rate, *(metric.heading for metric in kind.metrics)]
-        header += [
-            f"{way} {unit}/s" for way in ("encode", "decode") for unit in (kind.million, kind.items)
-        ]
+        header += [f"{way} {c.heading}" for way in ("encode", "decode") for c in kind.speeds]
 
         def row(title: str, s: Summary, rate: float | None, *speeds: Speed | None) -> list[str]:
             quality = [number(s.quality[m.name], m.digits) for m in kind.metrics]
-            return [title, number(rate, 4), *quality, *(f for x in speeds for f in _speed(x))]
+            shown = [cell for speed in speeds for cell in _speed(speed, kind.speeds)]
+            return [title, number(rate, kind.rate_digits), *quality, *shown]
 
-        rows = [
-            row(f"{self.codec}, tokens", own, own.token_rate, own.encode, own.decode),
-            row(f"{self.codec}, .omc files", own, own.rate, own.compress, own.decompress),
-        ]
+        rows = []
+        for name, own in self.own():
+            rows += [
+                row(f"{name}, tokens", own, own.token_rate, own.encode, own.decode),
+                row(f"{name}, .omc files", own, own.rate, own.compress, own.decompress),
+            ]
         for anchor in self.anchors:
             for point in anchor.points:
                 s = point.summary
@@ -107,9 +128,10 @@ class Report:
         for anchor in self.anchors:
             if not self.kind.metrics:
                 lines.append(f"{anchor.title}: {self._versus(anchor.points[0].summary.rate)}.")
-            if anchor.match is None:
+            metric = self.ranking
+            if anchor.match is None or metric is None:
                 continue
-            metric, versus = self.kind.metrics[0], self._versus(anchor.match.rate)
+            versus = self._versus(anchor.match.rate)
             if anchor.match.kind == "interpolated":
                 lines.append(f"{anchor.title} has the same {metric.title} at {versus}.")
                 continue
@@ -126,13 +148,15 @@ class Report:
         """Return header and one row for each of these items."""
         kind = self.kind
         header = ["name", "size", kind.rate, *(metric.heading for metric in kind.metrics)]
-        header += [f"encode {kind.million}/s", f"decode {kind.million}/s"]
+        header += [f"{way} {kind.speeds[0].heading}" for way in ("encode", "decode")]
         rows = []
         for item in items:
             quality = [number(item.quality[m.name], m.digits) for m in kind.metrics]
             times = (item.seconds.encode, item.seconds.decode)
-            speeds = [number(item.units / t / 1e6 if t else None) for t in times]
-            rows.append([item.name, item.size, number(item.rate, 4), *quality, *speeds])
+            known = [Speed(item.units / t / 1e6, 1 / t) if t else None for t in times]
+            speeds = [cell for speed in known for cell in _speed(speed, kind.speeds[:1])]
+            rate = number(item.rate, kind.rate_digits)
+            rows.append([item.name, item.size, rate, *quality, *speeds])
         return header, rows
 
     def notes(self) -> list[str]:
@@ -140,8 +164,15 @@ class Report:
         lines = [
             *self.kind.notes,
             "Items are done one at a time, after a warm-up; the speed of files includes entropy "
-            "coding. File formats run as Pillow or Python call them, with as many threads as "
-            "they take.",
+            "coding. File formats run as Pillow, PyAV, soundfile or Python call them, with as "
+            "many threads as they take.",
+            *self.unmeasured,
+        ]
+        lines += [f"{m.title}: {m.version()}." for m in self._measured() if m.requires]
+        lines += [
+            f"{m.title} is of {self.summary.scored[m.name]} of {len(self.items)} {self.kind.items}."
+            for m in self._measured()
+            if self.summary.scored[m.name] < len(self.items)
         ]
         if self.summary.exact == self.summary.items:
             lines.append(f"All {self.kind.items} came back exactly.")
@@ -153,27 +184,31 @@ class Report:
         return lines
 
     def _versus(self, rate: float) -> str:
-        ratio = rate / self.summary.rate
-        return f"{rate:.4f} {self.kind.rate} ({ratio:.2f} times that of {self.codec})"
+        ratio, shown = rate / self.summary.rate, number(rate, self.kind.rate_digits)
+        return f"{shown} {self.kind.rate} ({ratio:.2f} times that of {self.name})"
+
+    def _measured(self) -> list[Metric]:
+        return [m for m in self.kind.metrics if self.summary.quality[m.name] is not None]
 
 
-def worst_first(items: Sequence[Item], kind: Modality) -> list[Item]:
-    """Return items by the modality's first metric, or by rate where there is none."""
-    if not kind.metrics:
+def worst_first(items: Sequence[Item], metric: Metric | None) -> list[Item]:
+    """Return items by a metric, those without it last, or by rate where there is none."""
+    if metric is None:
         return sorted(items, key=lambda item: -item.rate)
-    first = kind.metrics[0].name
 
-    def quality(item: Item) -> float:
-        value = item.quality[first]
-        return math.inf if value is None else value
+    def goodness(item: Item) -> float:
+        value = item.quality[metric.name]
+        return math.inf if value is None else metric.goodness(value)
 
-    return sorted(items, key=quality)
+    return sorted(items, key=goodness)
 
 
-def _speed(speed: Speed | None) -> list[str]:
-    if speed is None:
-        return ["-", "-"]
-    return [number(speed.million), number(speed.items)]
+def _setting(codec: str, quality: int | None) -> str:
+    return codec if quality is None else f"{codec} -q {quality}"
+
+
+def _speed(speed: Speed | None, columns: Sequence[SpeedColumn]) -> list[str]:
+    return [number(None if speed is None else column.of(speed)) for column in columns]
 
 
 def _plain(value: Any) -> Any:

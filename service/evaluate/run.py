@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final
 
-from omnicodec.codecs import Image, InvalidInput, load
+from omnicodec.codecs import InvalidInput, load
 from omnicodec.service.evaluate.anchors import Anchor, choose
 from omnicodec.service.evaluate.data import Source
 from omnicodec.service.evaluate.environment import Environment
-from omnicodec.service.evaluate.figures import AnchorReport, Item, Point, Summary, match_rate
+from omnicodec.service.evaluate.figures import (
+    AnchorReport,
+    Item,
+    Point,
+    QualityReport,
+    Summary,
+    match_rate,
+)
 from omnicodec.service.evaluate.measure import measure_anchor, measure_codec
 from omnicodec.service.evaluate.modality import Modality, modality_of
-from omnicodec.service.evaluate.report import Preview, Report, worst_first
-
-PREVIEWS: Final = 24
-"""How many of the worst pictures are kept for the HTML page."""
-
-PREVIEW_SIZE: Final = (400, 300)
-"""Width and height in pixels of the middle part that is kept of a picture."""
+from omnicodec.service.evaluate.previews import Previews
+from omnicodec.service.evaluate.report import Report, worst_first
+from omnicodec.service.evaluate.table import number
 
 
 def evaluate(
@@ -29,44 +30,57 @@ def evaluate(
     data: Path,
     *,
     against: Sequence[str] = (),
+    qualities: Sequence[int] = (),
     device: str = "auto",
     max_items: int | None = None,
     report: Callable[[str], None],
 ) -> Report:
     """Measure a codec on a file, a folder or a .tar shard, beside the formats in `against`.
 
-    `report` is given a line for each item. Raises `InvalidInput` when there are no media of
-    the codec's modality, or for a modality or an anchor that is not known, and
-    `Unavailable` when an anchor's library is missing; both before anything is measured.
+    The first of `qualities` is the one that the report is about, the others stand beside it;
+    without any, the codec chooses. `report` is given a line for each item. Raises `InvalidInput`
+    when there are no media of the codec's modality, or for a modality, a quality or an anchor
+    that is not known, and `Unavailable` when an anchor's library is missing; both before
+    anything is measured.
     """
     loaded = load(codec, device=device)
     spec = loaded.spec
     kind = modality_of(spec.name, spec.modality)
     anchors = choose(spec.modality, against)
+    settings: tuple[int | None, ...] = tuple(dict.fromkeys(qualities)) or (None,)
+    for quality in settings:
+        loaded.encode([], quality=quality)  # says no
     if max_items is not None and max_items < 1:
         raise InvalidInput(f"max_items must be at least 1, not {max_items}")
+    unmeasured = [why for metric in kind.metrics if (why := metric.missing())]
+    for why in unmeasured:
+        report(why)
     source = Source(data, loaded.media_type, report)
-    items: list[Item] = []
+    items: dict[int | None, list[Item]] = {quality: [] for quality in settings}
+    main = items[settings[0]]
     points: dict[tuple[str, int], list[Item]] = {}
-    previews: dict[str, Preview] = {}
+    previews = Previews()
     for name, media in islice(source, max_items):
-        if not items:  # warm up: the first call of anything is slower than the others
-            measure_codec(loaded, kind, name, media)
+        if not main:  # warm up: the first call of anything is slower than the others
+            measure_codec(loaded, kind, name, media, settings[0])
             for anchor in anchors:
                 measure_anchor(anchor, anchor.ladder[0], kind, name, media)
-        item, decoded = measure_codec(loaded, kind, name, media)
-        items.append(item)
-        report(_line(item, kind))
-        if isinstance(media, Image) and isinstance(decoded, Image):
-            _keep_preview(previews, items, kind, Preview(_crop(media), _crop(decoded)))
+        shown = {"original": media}
+        for quality in settings:
+            item, decoded = measure_codec(loaded, kind, name, media, quality)
+            items[quality].append(item)
+            shown["decoded" if quality is None else f"quality {quality}"] = decoded
+        report(_line(main[-1], kind))
+        so_far = Summary.of(main, pooled=kind.pooled)
+        previews.add(name, shown, worst_first(main, kind.ranking(so_far.quality)))
         for anchor in anchors:
             for setting in anchor.ladder:
                 measured = measure_anchor(anchor, setting, kind, name, media)
                 points.setdefault((anchor.name, setting), []).append(measured)
-    if not items:
+    if not main:
         endings = ", ".join(loaded.media_type.suffixes[:6])
         raise InvalidInput(f"no {kind.items} ({endings}, ...) in {str(data)!r}")
-    summary = Summary.of(items, pooled=kind.pooled)
+    summary = Summary.of(main, pooled=kind.pooled)
     return Report(
         codec=spec.name,
         version=spec.version,
@@ -74,11 +88,22 @@ def evaluate(
         modality=spec.modality,
         data=data.resolve().name,
         summary=summary,
-        items=tuple(items),
+        items=tuple(main),
         skipped=tuple(source.skipped),
         anchors=tuple(_anchor_report(anchor, points, summary, kind) for anchor in anchors),
         environment=Environment.here(device if loaded.on_device else "cpu"),
-        previews=previews,
+        quality=settings[0],
+        others=tuple(
+            QualityReport(
+                quality=quality,
+                summary=Summary.of(items[quality], pooled=kind.pooled),
+                items=tuple(items[quality]),
+            )
+            for quality in settings[1:]
+            if quality is not None
+        ),
+        unmeasured=tuple(unmeasured),
+        previews=previews.found,
     )
 
 
@@ -90,15 +115,15 @@ def _anchor_report(
 ) -> AnchorReport:
     points = tuple(
         Point(
-            f"{anchor.setting} {setting}",
+            anchor.setting.format(setting),
             Summary.of(measured[anchor.name, setting], pooled=kind.pooled),
         )
         for setting in anchor.ladder
     )
     match = None
-    if kind.metrics:
-        first = kind.metrics[0].name
-        match = match_rate(points, first, own.quality[first])
+    if metric := kind.ranking(own.quality):
+        target = own.quality[metric.name]
+        match = match_rate(points, metric.name, target, falling=metric.falling)
     return AnchorReport(
         name=anchor.name,
         title=anchor.title,
@@ -111,26 +136,5 @@ def _anchor_report(
 
 def _line(item: Item, kind: Modality) -> str:
     quality = [m.phrase(item.quality[m.name]) for m in kind.metrics]
-    return "  ".join([item.name, f"{item.rate:.4f} {kind.rate}", *quality])
-
-
-def _keep_preview(
-    previews: dict[str, Preview], items: Sequence[Item], kind: Modality, newest: Preview
-) -> None:
-    """Add the last item's preview; the best one goes when there are too many."""
-    previews[items[-1].name] = newest
-    if len(previews) > PREVIEWS:
-        shown = [item for item in items if item.name in previews]
-        del previews[worst_first(shown, kind)[-1].name]
-
-
-def _crop(image: Image) -> bytes:
-    """Return the middle of a picture, at its own scale, as a WebP file."""
-    from PIL import Image as Pillow
-
-    width, height = min(PREVIEW_SIZE[0], image.width), min(PREVIEW_SIZE[1], image.height)
-    x, y = (image.width - width) // 2, (image.height - height) // 2
-    out = io.BytesIO()
-    pixels = image.pixels[y : y + height, x : x + width]
-    Pillow.fromarray(pixels).save(out, "WEBP", quality=92, method=2)
-    return out.getvalue()
+    rate = f"{number(item.rate, kind.rate_digits)} {kind.rate}"
+    return "  ".join([item.name, rate, *quality])

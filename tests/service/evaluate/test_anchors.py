@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from PIL import Image as Pillow
 
-from omnicodec.codecs import Image, InvalidInput, Text, Unavailable
+from omnicodec.codecs import Audio, Image, InvalidInput, Text, Unavailable
 from omnicodec.service.evaluate.anchors import ANCHORS, Anchor, choose
 from omnicodec.service.evaluate.measure import measure_anchor
 from omnicodec.service.evaluate.modality import MODALITIES
@@ -49,6 +49,26 @@ def test_rates_of_pictures_are_those_of_real_files(name: str, picture: Make) -> 
     assert rates == sorted(rates)  # the ladder goes up, in rate and in quality
 
 
+@pytest.mark.parametrize(
+    ("name", "magic"), [("opus", b"OpusHead"), ("mp3", b"ID3"), ("vorbis", b"\x01vorbis")]
+)
+def test_rates_of_sounds_are_those_of_real_files(
+    name: str, magic: bytes, sound: Callable[..., Audio]
+) -> None:
+    form, clip, kind = anchor(name), sound(1.5), MODALITIES["audio"]
+    rates = []
+    for setting in (form.ladder[0], form.ladder[-1]):
+        data = form.encode(clip, setting)
+        assert magic in data[:64]
+        measured = measure_anchor(form, setting, kind, "x", clip)
+        assert measured.file_bytes == len(data)
+        assert measured.rate == pytest.approx(8 * len(data) / 1500)
+        rates.append((measured.rate, -(measured.quality["mel"] or 0)))
+    assert rates == sorted(rates)
+    assert form.title in {"Opus", "MP3", "Vorbis"}
+    assert form.version()
+
+
 @pytest.mark.parametrize("name", ["gzip", "xz", "zstd"])
 def test_rates_of_texts_are_those_of_real_files(name: str) -> None:
     form = anchor(name)
@@ -72,12 +92,14 @@ def test_each_anchor_is_run_once() -> None:
     assert [a.name for a in choose("text", ["xz", "gzip", "xz"])] == ["xz", "gzip"]
 
 
-@pytest.mark.parametrize(("name", "module"), [("jxl", "pillow_jxl"), ("zstd", "zstandard")])
+@pytest.mark.parametrize(
+    ("name", "module"), [("jxl", "pillow_jxl"), ("zstd", "zstandard"), ("opus", "av")]
+)
 def test_a_missing_library_is_named(
     name: str, module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    modality = "image" if name == "jxl" else "text"
+    (modality,) = (a.modality for a in ANCHORS if a.name == name)
     with pytest.raises(Unavailable, match=r'pip install "omnicodec\[eval\]"'):
         choose(modality, [name])
 

@@ -13,9 +13,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from omnicodec.codecs import Image, InvalidInput, Media, Unavailable, UnknownCodec, load
+from omnicodec.codecs import Audio, Image, InvalidInput, Media, Unavailable, UnknownCodec, load
 from omnicodec.codecs.stream import write_tokens
-from omnicodec.service.evaluate import Report, evaluate, run
+from omnicodec.service.evaluate import Report, evaluate, previews, run
+from omnicodec.service.evaluate.report import worst_first
 
 Make = Callable[..., Image]
 
@@ -103,7 +104,7 @@ def test_max_items(pictures: Path) -> None:
 
 
 def test_only_the_worst_pictures_are_kept(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "PREVIEWS", 2)
+    monkeypatch.setattr(previews, "PICTURES", 2)
     report = evaluate("image/vq", pictures, device="cpu", report=lambda _: None)
     assert set(report.previews) == {item.name for item in report.worst_first()[:2]}
 
@@ -129,7 +130,112 @@ def test_anchors_are_checked_first(pictures: Path, monkeypatch: pytest.MonkeyPat
 def test_modalities_that_are_not_covered_yet(
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = replace(load("text/bytes").spec, name="audio/none", modality="audio")
+    other = replace(load("text/bytes").spec, name="video/none", modality="video")
     monkeypatch.setattr(run, "load", lambda *_, **__: SimpleNamespace(spec=other))
-    with pytest.raises(InvalidInput, match=r"not evaluated yet; covered: image, text"):
-        evaluate("audio/none", pictures, report=lambda _: None)
+    with pytest.raises(InvalidInput, match=r"not evaluated yet; covered: audio, image, text"):
+        evaluate("video/none", pictures, report=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory, sound: Callable[..., Audio]) -> Path:
+    folder = tmp_path_factory.mktemp("sounds")
+    sound(1.5, 16_000, seed=1).save(folder / "a.wav")
+    sound(1.2, 44_100, channels=2, seed=2).save(folder / "b.flac")
+    Audio(np.zeros((1, 2400), np.float32), 24_000).save(folder / "c.wav")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sound_report(sounds: Path) -> Report:
+    pytest.importorskip("av")
+    qualities = sorted(load("audio/rvq", device="cpu").spec.qualities)
+    return evaluate(
+        "audio/rvq",
+        sounds,
+        against=["opus"],
+        qualities=[qualities[-1], qualities[0]],
+        device="cpu",
+        report=lambda _: None,
+    )
+
+
+def test_each_quality_has_its_figures(sound_report: Report, sounds: Path) -> None:
+    codec = load("audio/rvq", device="cpu")
+    best, least = max(codec.spec.qualities), min(codec.spec.qualities)
+    (other,) = sound_report.others
+    assert (sound_report.quality, other.quality) == (best, least)
+    for quality, items in ((best, sound_report.items), (least, other.items)):
+        for item in items[:2]:
+            (tokens,) = codec.encode([Audio.open(sounds / item.name)], quality=quality)
+            assert item.file_bytes == len(write_tokens(tokens, codec))
+            assert item.units == round(1000 * Audio.open(sounds / item.name).duration)
+            books = int(tokens.ids.any(1).sum())
+            assert item.token_bits == len(tokens) * books * math.log2(codec.spec.codebook_sizes[0])
+    assert other.summary.rate < sound_report.summary.rate
+    names = [name for name, _ in sound_report.own()]
+    assert names == [f"audio/rvq -q {least}", f"audio/rvq -q {best}"]
+
+
+def test_rates_of_sound_are_all_bits_over_all_seconds(sound_report: Report) -> None:
+    items = sound_report.items
+    bits, seconds = sum(8 * i.file_bytes for i in items), sum(i.units for i in items) / 1000
+    assert sound_report.summary.rate == pytest.approx(bits / seconds / 1000)
+    speed = sound_report.summary.decode
+    assert speed is not None
+    total = sum(i.seconds.decode or 0 for i in items)
+    assert sound_report.kind.speeds[0].of(speed) == pytest.approx(seconds / total)
+
+
+def test_silence_has_no_speech_to_score(sound_report: Report) -> None:
+    silent = sound_report.items[2]
+    assert silent.name == "c.wav"
+    assert (silent.quality["pesq"], silent.quality["stoi"], silent.quality["si_sdr"]) == (None,) * 3
+    assert silent.quality["mel"] is not None
+    assert sound_report.summary.scored["si_sdr"] == 2
+    assert "SI-SDR is of 2 of 3 clips." in sound_report.notes()
+
+
+def test_table_and_json_have_all_qualities(sound_report: Report) -> None:
+    table = sound_report.to_table()
+    for name, _ in sound_report.own():
+        assert f"{name}, tokens" in table
+        assert f"{name}, .omc files" in table
+    plain = sound_report.to_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["others"][0]["items"][0]["rate"] == sound_report.others[0].items[0].rate
+
+
+def test_metrics_without_their_library_are_left_out_and_that_is_said(
+    sounds: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pesq", None)
+    monkeypatch.setitem(sys.modules, "pystoi", None)
+    lines: list[str] = []
+    report = evaluate("audio/rvq", sounds / "a.wav", device="cpu", report=lines.append)
+    assert lines[0].startswith('PESQ was not measured; it needs: pip install "omnicodec[pesq]"')
+    assert lines[1].startswith('STOI was not measured; it needs: pip install "omnicodec[eval]"')
+    assert set(lines[:2]) <= set(report.notes())
+    assert report.summary.quality["pesq"] is None
+    assert report.summary.quality["si_sdr"] is not None
+    assert report.ranking is not None
+    assert report.ranking.name == "mel"  # less is better: the largest is the worst
+
+
+def test_worst_by_a_falling_metric(sound_report: Report) -> None:
+    (mel,) = (metric for metric in sound_report.kind.metrics if metric.name == "mel")
+    ordered = worst_first(sound_report.items, mel)
+    distances = [item.quality["mel"] or 0.0 for item in ordered]
+    assert distances == sorted(distances, reverse=True)
+
+
+def test_qualities_that_the_codec_does_not_have(sounds: Path) -> None:
+    with pytest.raises(InvalidInput, match="audio/rvq has no quality 99"):
+        evaluate("audio/rvq", sounds, qualities=[99], device="cpu", report=lambda _: None)
+
+
+def test_same_quality_twice_is_measured_once(sounds: Path) -> None:
+    least = min(load("audio/rvq", device="cpu").spec.qualities)
+    report = evaluate(
+        "audio/rvq", sounds / "a.wav", qualities=[least] * 2, device="cpu", report=lambda _: None
+    )
+    assert (report.quality, report.others) == (least, ())

@@ -77,6 +77,19 @@ def test_quality_outside_the_ladder_is_said_to_be_so() -> None:
     assert match_rate(ladder, "psnr", 30.1) == Match("above", 4)
 
 
+def test_less_may_be_better() -> None:
+    ladder = points((1, 0.9), (4, 0.3), (8, 0.2))
+    found = match_rate(ladder, "psnr", 0.6, falling=True)
+    assert found == Match("interpolated", pytest.approx(2))
+    assert match_rate(ladder, "psnr", 1, falling=True) == Match("below", 1)
+    assert match_rate(ladder, "psnr", 0.1, falling=True) == Match("above", 8)
+
+
+def test_scored_counts_the_items_that_have_a_metric() -> None:
+    items = [item(1, 1, quality={"psnr": q}) for q in (20, None, 30)]
+    assert Summary.of(items, pooled=True).scored == {"psnr": 2}
+
+
 def test_nothing_matches_without_finite_quality() -> None:
     assert match_rate(points((1, 20)), "psnr", math.inf) is None
     assert match_rate(points((1, 20)), "psnr", None) is None

@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from PIL import Image as Pillow
 
-from omnicodec.service.evaluate import Report, evaluate, write_html
+from omnicodec.codecs import Audio
+from omnicodec.service.evaluate import Report, evaluate, previews, write_html
 
 
 class Parsed(HTMLParser):
@@ -85,3 +87,39 @@ def test_page_of_texts_has_no_pictures(tmp_path: Path) -> None:
     parsed = Parsed((tmp_path / "r.html").read_text())
     assert "img" not in parsed.tags
     assert "svg" not in parsed.tags
+
+
+def test_page_of_sounds_has_players_and_spectrograms(
+    tmp_path: Path, sound: Callable[..., Audio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(previews, "SOUND_SECONDS", 1)
+    clips = {"a.wav": sound(1.4, 48_000, channels=3), "b.wav": sound(0.5, 8_000)}
+    for name, clip in clips.items():
+        clip.save(tmp_path / name)
+    report = evaluate("audio/rvq", tmp_path, device="cpu", report=lambda _: None)
+    write_html(report, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert "://" not in page
+    links = Parsed(page).links
+    assert len(links) == 2 * 2 * 2
+    players = {}
+    for item, link in zip(
+        [i.name for i in report.worst_first() for _ in range(2)],
+        [link for link in links if link.startswith("data:audio/flac;base64,")],
+        strict=True,
+    ):
+        players.setdefault(item, []).append(Audio.open(base64.b64decode(link.partition(",")[2])))
+    assert {(a.sample_rate, a.samples.shape) for a in players["a.wav"]} == {(24_000, (2, 24_000))}
+    original, decoded = players["b.wav"]
+    assert (original.sample_rate, original.samples.shape) == (8_000, (1, 4_000))
+    assert abs(original.samples - clips["b.wav"].samples).max() <= 0.51 / (1 << 15)
+    assert decoded != original
+    for link in (link for link in links if link.startswith("data:image/webp;base64,")):
+        with Pillow.open(io.BytesIO(base64.b64decode(link.partition(",")[2]))) as picture:
+            assert picture.size == (500, 246)
+
+
+def test_own_rows_stand_out(report: Report, tmp_path: Path) -> None:
+    write_html(report, tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text()
+    assert page.count("<tr class=own>") == 2
