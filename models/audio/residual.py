@@ -59,16 +59,18 @@ class ResidualQuantizer(nn.Module):
             return found.reshape(books, *z.shape[:-1])
         for book in range(used):
             found[book] = self._nearest(residual, book)
-            residual = residual - self.codebooks[book][found[book]]
+            residual = residual - self.codebooks[book].index_select(0, found[book])
         return found.reshape(books, *z.shape[:-1])
 
     def _nearest(self, vectors: Tensor, book: int) -> Tensor:
         """Return the entries of a codebook nearest to vectors `(N, D)`."""
         if self.coarse is None:
             return nearest(vectors, self.codebooks[book])
-        scale = vectors.abs().amax(1, keepdim=True).clamp(min=1e-9) / 127
-        products = int8_matmul((vectors / scale).round().to(torch.int8), self.coarse[book])
-        return (products * self.scales[book] * scale - self.halves[book]).argmax(1)
+        inverse = 127 / vectors.abs().amax(1, keepdim=True).clamp(min=1e-9)
+        products = int8_matmul((vectors * inverse).round_().to(torch.int8), self.coarse[book])
+        # Each row times its `inverse`, which changes nothing about its largest.
+        scores = products * self.scales[book]
+        return scores.addr_(inverse[:, 0], self.halves[book], alpha=-1).argmax(1)
 
     def _beam(self, z: Tensor, used: int, width: int) -> Tensor:
         """Return the entries `(used, N)` of the best path of `width` for vectors `(N, D)`."""

@@ -232,7 +232,8 @@ class AudioRVQ(nn.Module):
 
 def spread(x: Tensor, power: float) -> Tensor:
     """Return the magnitudes raised to a power, with their signs."""
-    return x * (x.abs() + 1e-4) ** (power - 1)
+    # Quicker than a power.
+    return x * torch.exp((power - 1) * torch.log(x.abs() + 1e-4))
 
 
 def build(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,15 @@ from omnicodec.service.evaluate import Environment
 from omnicodec.service.evaluate.table import markdown, number
 
 _PIECE_SECONDS: Final = 10
+
+# A program's peak begins with that of the process which started it: this one is small.
+_LAUNCHER: Final = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,11 +84,12 @@ def _write(path: Path, seconds: float, rate: int, channels: int) -> None:
 
 def _step(arguments: list[str | Path], seconds: float) -> dict[str, float]:
     begun = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "omnicodec.service.cli", *arguments])
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    program = [sys.executable, "-m", "omnicodec.service.cli", *map(str, arguments)]
+    told = subprocess.run(
+        [sys.executable, "-c", _LAUNCHER, *program], capture_output=True, text=True, check=False
+    )
     took = time.perf_counter() - begun
-    if process.returncode:
-        raise InvalidInput(f"omnicodec {arguments[0]} failed with {process.returncode}")
+    if told.returncode:
+        raise InvalidInput(f"omnicodec {arguments[0]} failed: {told.stderr}")
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    return {"peak_mb": usage.ru_maxrss * unit / 1e6, "seconds": took, "times": seconds / took}
+    return {"peak_mb": int(told.stdout) * unit / 1e6, "seconds": took, "times": seconds / took}
