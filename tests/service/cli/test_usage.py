@@ -147,4 +147,8 @@ def test_codecs_json(cli: Cli) -> None:
         spec = describe(facts["name"])
         assert facts["fingerprint"] == spec.fingerprint
         assert facts["bits_per_position"] == sum(map(math.log2, spec.codebook_sizes))
-    assert {facts["name"] for facts in codecs if facts["default"]} == {"image/vq", "audio/rvq", "text/bytes"}
+    assert {facts["name"] for facts in codecs if facts["default"]} == {
+        "image/vq",
+        "audio/rvq",
+        "text/bytes",
+    }
