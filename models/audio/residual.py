@@ -110,17 +110,17 @@ class GainShapeQuantizer(nn.Module):
         self.register_buffer("levels", torch.zeros(entries, bands))
         self.shapes = ResidualQuantizer(books - 1, entries, dims)
 
-    def indices(self, levels: Tensor, shapes: Tensor, used: int, width: int = 1) -> Tensor:
-        """Return the entries of levels `(..., bands)` and shapes `(..., D)`.
+    def level_indices(self, levels: Tensor) -> Tensor:
+        """Return the indices `(...)` of the entries nearest to levels `(..., bands)`."""
+        return nearest(levels.flatten(0, -2), self.levels).reshape(levels.shape[:-1])
 
-        `used` counts the levels' codebook; `width` is that of `ResidualQuantizer.indices`.
+    def indices(self, first: Tensor, shapes: Tensor, used: int, width: int = 1) -> Tensor:
+        """Return all indices of frames whose levels have the indices `first`, `(...)`.
+
+        The shapes `(..., D)` are those under these levels. `used` counts the levels' codebook;
+        `width` is that of `ResidualQuantizer.indices`.
         """
-        first = nearest(levels.flatten(0, -2), self.levels).reshape(levels.shape[:-1])
         return torch.cat([first[None], self.shapes.indices(shapes, used - 1, width)])
-
-    def nearest_levels(self, levels: Tensor) -> Tensor:
-        """Return the entries nearest to levels `(..., bands)`."""
-        return self.levels[nearest(levels.flatten(0, -2), self.levels)].reshape(levels.shape)
 
     def vectors(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Return levels `(..., bands)` and shapes `(..., D)`."""

@@ -157,16 +157,22 @@ class AudioRVQ(nn.Module):
         self.weights = nn.Parameter(torch.zeros(c.dims))
 
     def analyse(self, samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Return levels to quantize `(B, T / hop + 1, bands)`, and shapes `(..., dims)`."""
+        """Return the levels' indices `(B, T / hop + 1)`, and shapes to quantize `(..., dims)`."""
         ahead, hop = self.config.lookahead, self.config.hop
         frames = split(F.pad(samples, (hop, hop * (1 + ahead))), 2, hop)
-        levels, shapes, _ = self.analyse_frames(frames, self.encoder.history(len(frames)))
-        return levels, shapes
+        first, shapes, _ = self.analyse_frames(frames, self.encoder.history(len(frames)))
+        return first, shapes
+
+    def levels(self, samples: Tensor) -> Tensor:
+        """Return the levels to quantize, `(B, T / hop + 1, bands)`."""
+        hop = self.config.hop
+        levels: Tensor = self.envelope(self.mdct(split(F.pad(samples, (hop, hop)), 2, hop)))
+        return levels
 
     def analyse_frames(
         self, frames: Tensor, history: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
-        """Return levels and shapes of N frames of samples, `(B, N + lookahead, 2 * hop)`.
+        """Return levels' indices and shapes of N frames, `(B, N + lookahead, 2 * hop)`.
 
         The last are only looked ahead at. The shapes are under the envelope that the
         quantized levels have.
@@ -175,15 +181,15 @@ class AudioRVQ(nn.Module):
         count = frames.shape[1] - c.lookahead
         with torch.autocast(frames.device.type, enabled=False):
             spectrum = self.mdct(frames)
-            levels = self.envelope(spectrum)
-            known = self.quantizer.nearest_levels(levels)
+            first = self.quantizer.level_indices(self.envelope(spectrum))
+            known = self.quantizer.levels[first]
             curve = self.envelope.curve(known)
             flat = spread(spectrum / curve, c.power)
         features = torch.cat([flat, known / LEVEL_SCALE], -1)
         ahead = [features[:, n : n + count] for n in range(c.lookahead + 1)]
         change, seen = self.encoder(torch.cat(ahead, -1), history)
         plain = flat[:, :count, : c.dims] * self._measure(curve[:, :count])
-        return levels[:, :count], plain + change, seen
+        return first[:, :count], plain + change, seen
 
     def render(self, levels: Tensor, shapes: Tensor) -> Tensor:
         """Return the samples of N quantized levels and shapes: `(B, (N - 1) * hop)`."""

@@ -73,8 +73,8 @@ class FrameEncoder:
 
     def _run(self, frames: Tensor, history: History) -> tuple[Tensor, list[Tensor]]:
         network = self._network
-        levels, shapes, seen = network.analyse_frames(frames[None], history)
-        return network.quantizer.indices(levels[0], shapes[0], self._used, self._width).T, seen
+        first, shapes, seen = network.analyse_frames(frames[None], history)
+        return network.quantizer.indices(first[0], shapes[0], self._used, self._width).T, seen
 
 
 class FrameDecoder:

@@ -186,14 +186,14 @@ class Training:
         """Return the loss of a batch, and its parts for the log."""
         recipe = self.recipe
         with torch.autocast(self.device.type, torch.bfloat16):
-            levels, shapes = self.network.analyse(samples)
+            first, shapes = self.network.analyse(samples)
         shapes = shapes.float()
         seed = self.run.step if self.run.step % 10 == 0 else None
         coded = self.codebooks.quantize(shapes, self._used(len(samples)) - 1, seed)
         lost = (shapes - coded).square().mean()
         through = shapes + (coded - shapes).detach()
         with torch.autocast(self.device.type, torch.bfloat16):
-            rendered = self.network.render(self.network.quantizer.nearest_levels(levels), through)
+            rendered = self.network.render(self.network.quantizer.levels[first], through)
         leaf = rendered.detach().requires_grad_()
         # Every other window, in turn: half of the work, and the same gradient in the mean.
         windows = WINDOWS[self.run.step % 2 :: 2]
@@ -224,14 +224,14 @@ class Training:
     @torch.no_grad()
     def _fit_codebooks(self) -> None:
         """Set the codebooks by k-means over what the untrained network makes of some batches."""
-        recipe, seed = self.recipe, self.run.options.seed
+        recipe, seed, network = self.recipe, self.run.options.seed, self.network
         # Seeds that no step has.
         batches = [self._batch(-ahead) for ahead in range(1, recipe.fitting + 1)]
-        levels = torch.cat([self.network.analyse(each)[0].flatten(0, 1) for each in batches])
+        levels = torch.cat([network.levels(each).flatten(0, 1) for each in batches])
         entries = k_means(levels, recipe.network.entries, seed)
         # The quietest first, which is what padding and silence are.
-        self.network.quantizer.levels.copy_(entries[entries.mean(1).argsort()])
-        shapes = [self.network.analyse(each)[1].flatten(0, 1) for each in batches]
+        network.quantizer.levels.copy_(entries[entries.mean(1).argsort()])
+        shapes = [network.analyse(each)[1].flatten(0, 1) for each in batches]
         self.codebooks.start(torch.cat(shapes), seed)
         self.average.quantizer.load_state_dict(self.network.quantizer.state_dict())
 

@@ -50,11 +50,13 @@ def test_it_begins_as_a_transform_codec() -> None:
     config = AudioRVQConfig(rate=2400, hop=24, bands=5, dims=16, books=2, entries=4)
     network = AudioRVQ(config)
     samples = 0.1 * torch.randn(1, 2400)
-    network.quantizer.levels[:] = network.analyse(samples)[0].mean((0, 1))
+    levels = network.levels(samples)
+    network.quantizer.levels[:] = levels.mean((0, 1))
     with torch.no_grad():
-        levels, shapes = network.analyse(samples)
+        first, shapes = network.analyse(samples)
+        assert first.shape == (1, 101)
         assert (levels.shape, shapes.shape) == ((1, 101, network.envelope.bands), (1, 101, 16))
-        drawn = network.render(network.quantizer.nearest_levels(levels), shapes)
+        drawn = network.render(network.quantizer.levels[first], shapes)
     wanted, found = (network.mdct(split(x, 2, 24)) for x in (samples, drawn))
     low = (found - wanted)[..., :16].square().mean() / wanted.square().mean()
     assert low < 1e-4
@@ -65,17 +67,15 @@ def test_it_begins_as_a_transform_codec() -> None:
 def test_shapes_know_no_level(network: AudioRVQ) -> None:
     """Twice as loud, with entries twice as loud, is the same shape."""
     samples = torch.randn(1, 12 * network.config.hop) * 0.1
-    levels, shapes = network.analyse(samples)
-    found = network.quantizer.nearest_levels(levels)
     louder = build(network.config, network.state_dict())
     louder.quantizer.levels += torch.log(torch.tensor(2.0))
     # The networks do see levels: without them here.
     for each in (network, louder):
         each.encoder.embed.weight.data.zero_()
-    levels, shapes = network.analyse(samples)
-    levels_2, shapes_2 = louder.analyse(samples * 2)
-    found_2 = louder.quantizer.nearest_levels(levels_2)
-    found = network.quantizer.nearest_levels(levels)
+    first, shapes = network.analyse(samples)
+    first_2, shapes_2 = louder.analyse(samples * 2)
+    found_2 = louder.quantizer.levels[first_2]
+    found = network.quantizer.levels[first]
     assert torch.allclose(found_2 - found, torch.log(torch.tensor(2.0)).expand_as(found), atol=1e-4)
     assert torch.allclose(shapes, shapes_2, atol=1e-2)
 
@@ -88,8 +88,8 @@ def test_wild_shapes_stay_finite(network: AudioRVQ) -> None:
 
 def test_silence_has_gradients() -> None:
     network = AudioRVQ(AudioRVQConfig(rate=2400, hop=24, bands=5, dims=16, books=2, entries=4))
-    levels, shapes = network.analyse(torch.zeros(1, 240))
-    network.render(network.quantizer.nearest_levels(levels), shapes).square().sum().backward()
+    first, shapes = network.analyse(torch.zeros(1, 240))
+    network.render(network.quantizer.levels[first], shapes).square().sum().backward()
     gradients = [p.grad for p in network.parameters() if p.grad is not None]
     assert gradients
     assert all(torch.isfinite(g).all() for g in gradients)
