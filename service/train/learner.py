@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from omnicodec.models import weights
 from omnicodec.service.train.run import Run, optimizer_tensors, restore_optimizer
 
 N = TypeVar("N", bound=nn.Module)
@@ -22,6 +23,7 @@ class Learner(Generic[N]):
     Matrices between hidden layers are Muon's (K. Jordan et al., 2024), everything else is
     AdamW's. `rates` are their largest learning rates, `decays` their weight decays; both
     follow the run's schedule. `slower` may give factors below 1 on the rates of AdamW's.
+    Parameters without gradients stay as they are.
     `average` is how much of the average a step keeps. `beside` are modules, and
     `beside_optimizers` optimizers, that checkpoints hold as well, by name.
     """
@@ -52,7 +54,7 @@ class Learner(Generic[N]):
         }
         matrices = list(hidden)
         chosen = {id(parameter) for parameter in matrices}
-        others = [p for p in network.parameters() if id(p) not in chosen]
+        others = [p for p in network.parameters() if id(p) not in chosen and p.requires_grad]
         muon = torch.optim.Muon(
             matrices,
             lr=rates[0],
@@ -116,5 +118,14 @@ class Learner(Generic[N]):
 
         It writes memory as it lies, so channels-last arrays must be put in order.
         """
-        state = {k: v.float().cpu().numpy() for k, v in self.average.state_dict().items()}
-        return {k: np.ascontiguousarray(v, np.float16) for k, v in state.items()}
+        return {k: np.ascontiguousarray(v, np.float16) for k, v in self._averaged().items()}
+
+    def in_8_bits(self, keep: Container[str] = ()) -> dict[str, NDArray[Any]]:
+        """Return the averaged weights in 8 bits but for those named in `keep`.
+
+        `weights.quantize_rows` says how; they are read back by `weights.dequantize`.
+        """
+        return weights.quantize_rows(self._averaged(), keep=keep)
+
+    def _averaged(self) -> dict[str, NDArray[np.float32]]:
+        return {k: v.float().cpu().numpy() for k, v in self.average.state_dict().items()}

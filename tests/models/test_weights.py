@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from omnicodec.codecs import available
 from omnicodec.models import weights
@@ -32,6 +35,71 @@ def test_fingerprint_hashes_values_not_layout() -> None:
 def test_fingerprint_sees_every_difference(other) -> None:
     same = weights.fingerprint({"x": 1, "y": 2}, {"a": np.zeros(3, np.float32)})
     assert weights.fingerprint(*other) != same
+
+
+MATRICES = arrays.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 5), st.integers(16, 40)),
+    elements=st.floats(-100, 100, width=32),
+)
+
+
+@given(MATRICES)
+def test_8_bits_are_off_by_half_a_step_of_the_row_at_most(matrix) -> None:
+    stored = weights.quantize_rows({"m": matrix})
+    assert stored["m"].dtype == np.int8
+    assert stored["m:scale"].shape == matrix.shape[:1]
+    values = weights.dequantize(stored)["m"]
+    step = np.abs(matrix).max(1, keepdims=True) / 127
+    assert (np.abs(values - matrix) <= 0.501 * step + 1e-30).all()
+
+
+@given(MATRICES)
+def test_8_bits_are_stable(matrix) -> None:
+    """What was read back is stored as the same integers: exporting twice costs nothing more."""
+    stored = weights.quantize_rows({"m": matrix})
+    again = weights.quantize_rows(weights.dequantize(stored))
+    np.testing.assert_array_equal(again["m"], stored["m"])
+
+
+def test_8_bits_leave_the_rest_alone() -> None:
+    tensors = {
+        "wide": np.ones((2, 4, 4), np.float32),
+        "kept": np.ones((2, 16), np.float32),
+        "short": np.ones((100, 3), np.float32),
+        "bias": np.ones(99, np.float32),
+        "ids": np.arange(40, dtype=np.int32).reshape(2, 20),
+    }
+    stored = weights.quantize_rows(tensors, keep={"kept"})
+    assert {k: v.dtype.name for k, v in stored.items()} == {
+        "wide": "int8",
+        "wide:scale": "float32",
+        "kept": "float16",
+        "short": "float16",
+        "bias": "float16",
+        "ids": "int32",
+    }
+    values = weights.dequantize(stored)
+    assert {k: v.shape for k, v in values.items()} == {k: v.shape for k, v in tensors.items()}
+    np.testing.assert_array_equal(values["wide"], tensors["wide"])
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"m:scale": np.ones(2, np.float32)},
+        {"m": np.ones((2, 16), np.float32), "m:scale": np.ones(2, np.float32)},
+        {"m": np.ones((2, 16), np.int8), "m:scale": np.ones(3, np.float32)},
+    ],
+)
+def test_a_scale_without_its_tensor_is_refused(stored) -> None:
+    with pytest.raises(ValueError, match="not the scale"):
+        weights.dequantize(stored)
+
+
+def test_what_is_not_finite_is_not_stored() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        weights.quantize_rows({"m": np.full((2, 16), np.nan, np.float32)})
 
 
 @pytest.mark.parametrize("codec", available())
