@@ -1,6 +1,6 @@
 """Benchmarks: each prints a table and writes its figures to docs/results/.
 
-    python scripts/bench.py image PICTURES    rate and speed, beside file formats and a VQGAN
+    python scripts/bench.py image PICTURES    curves, BD-rates, priors, losses, speed, memory
     python scripts/bench.py audio SOUNDS      rate, quality, speed, delay, beside Opus and EnCodec
     python scripts/bench.py text TEXTS        rate and speed, beside zstd, xz and gzip
     python scripts/bench.py bpe TEXTS         speed beside the library that it is made with

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import hypothesis
 import numpy as np
@@ -14,8 +15,17 @@ import pytest
 from numpy.typing import NDArray
 
 from omnicodec import codecs
-from omnicodec.codecs import CodecSpec, Text, Tokens, registry
-from omnicodec.codecs.codec import Settings
+from omnicodec.codecs import (
+    CodecSpec,
+    CorruptStream,
+    Image,
+    InvalidInput,
+    Media,
+    Text,
+    Tokens,
+    registry,
+)
+from omnicodec.codecs.codec import Codec, Mask, Settings
 from omnicodec.codecs.prior import Prior, Span
 from omnicodec.codecs.registry import AnyCodec
 from omnicodec.codecs.text.bytes import ByteCodec
@@ -128,3 +138,90 @@ def crew(register: Callable[[str, type[AnyCodec]], None]) -> Crew:
 
     register(crew.name, CrewedCodec)
     return crew
+
+
+class ZlibPrior(Prior):
+    fingerprint = "00000000000000aa"
+
+    def encode(self, ids: NDArray[np.int32], span: Span) -> bytes:
+        return zlib.compress(ids.astype(np.uint8).tobytes(), 9)
+
+    def decode(self, data: bytes, span: Span) -> NDArray[np.int32]:
+        try:
+            ids = np.frombuffer(zlib.decompress(data), np.uint8)
+        except zlib.error as e:
+            raise CorruptStream(str(e)) from e
+        return ids.reshape(-1, len(span)).astype(np.int32)
+
+
+class BlockCodec(Codec[Image]):
+    """Mean colours of squares of pixels, rounded the more the lower the quality.
+
+    With effort "best" to the nearest, else down.
+    """
+
+    media_type: ClassVar[type[Media]] = Image
+    on_device: ClassVar[bool] = False
+    name: ClassVar[str] = "image/blocks"
+    side: ClassVar[int] = 2
+    steps: ClassVar[dict[int, int]] = {10: 96, 40: 48, 70: 24, 100: 6}
+
+    def __init__(self) -> None:
+        self.spec = self.describe()
+        self.prior = ZlibPrior()
+
+    @classmethod
+    def describe(cls) -> CodecSpec:
+        return CodecSpec(
+            name=cls.name,
+            version=1,
+            modality="image",
+            summary="mean colours",
+            fingerprint="00000000000000bb",
+            codebook_sizes=(256, 256, 256),
+            covers={"height": cls.side, "width": cls.side},
+            prior=ZlibPrior.fingerprint,
+            extent=("height", "width"),
+            grid_rank=2,
+            qualities=tuple(cls.steps),
+            efforts=("fast", "best"),
+        )
+
+    @classmethod
+    def open(cls, device: str) -> Self:
+        return cls()
+
+    def expected_grid(self, extent: Mapping[str, int], positions: int) -> tuple[int, ...]:
+        if extent["height"] < 0 or extent["width"] < 0:
+            raise InvalidInput("no picture has such a size")
+        return -(-extent["height"] // self.side), -(-extent["width"] // self.side)
+
+    def _encode(self, item: Image, settings: Settings) -> Tokens:
+        extent = {"height": item.height, "width": item.width}
+        grid = self.expected_grid(extent, 0)
+        room = [(0, n * self.side - size) for n, size in zip(grid, extent.values(), strict=True)]
+        pixels = np.pad(item.pixels, (*room, (0, 0)), "edge").astype(float)
+        means = pixels.reshape(grid[0], self.side, grid[1], self.side, 3).mean((1, 3))
+        step = self.steps.get(settings.quality or 40, 16)
+        rounded = np.round if settings.effort == "best" else np.floor
+        ids = np.clip(rounded(means / step) * step, 0, 255).astype(np.int32)
+        return Tokens(self.name, self.spec.fingerprint, ids.reshape(-1, 3).T.copy(), grid, extent)
+
+    def _decode(self, tokens: Tokens, missing: Mask | None) -> Image:
+        cells = tokens.ids.T.reshape(*tokens.grid, 3).astype(np.uint8)
+        pixels = cells.repeat(self.side, 0).repeat(self.side, 1)
+        return Image(pixels[: tokens.extent["height"], : tokens.extent["width"]].copy())
+
+
+class CoarseCodec(BlockCodec):
+    name: ClassVar[str] = "image/coarse"
+    side: ClassVar[int] = 4
+    steps: ClassVar[dict[int, int]] = {}
+
+
+@pytest.fixture
+def blocks(register: Callable[[str, type[AnyCodec]], None]) -> tuple[str, str]:
+    """Return the names of a codec with qualities and of one without, both without a network."""
+    for cls in (BlockCodec, CoarseCodec):
+        register(cls.name, cls)
+    return BlockCodec.name, CoarseCodec.name

@@ -22,7 +22,7 @@ from omnicodec.codecs.codec import StreamingCodec
 from omnicodec.codecs.prior import Span
 from omnicodec.models import weights
 from omnicodec.service.evaluate import Report, evaluate
-from omnicodec.service.evaluate.measure import timed, token_bits
+from omnicodec.service.evaluate.measure import timed
 from omnicodec.service.evaluate.modality import MODALITIES
 from omnicodec.service.evaluate.sound_metrics import RATE
 from omnicodec.service.evaluate.table import markdown, number
@@ -116,7 +116,7 @@ def _prior(codec: Sound, clips: dict[str, Audio], quality: int) -> dict[str, Any
 
 def _coded(codec: Sound, items: list[Tokens]) -> dict[str, float]:
     """Return bits of chunks beside raw codes, and the prior's speed; codes must come back."""
-    raw = sum(token_bits(codec, tokens) for tokens in items)
+    raw = sum(codec.token_bits(tokens) for tokens in items)
     chunks = [
         (tokens.ids[:, start : start + len(span)], span)
         for tokens in items

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from benches._peak import peak
 
 from omnicodec.codecs import Audio, InvalidInput
 from omnicodec.codecs.media.audio_writer import AudioWriter
@@ -18,15 +16,6 @@ from omnicodec.service.evaluate import Environment
 from omnicodec.service.evaluate.table import markdown, number
 
 _PIECE_SECONDS: Final = 10
-
-# A program's peak begins with that of the process which started it: this one is small.
-_LAUNCHER: Final = """
-import os, subprocess, sys
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
-_, status, usage = os.wait4(process.pid, 0)
-print(usage.ru_maxrss)
-sys.exit(os.waitstatus_to_exitcode(status))
-"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +46,11 @@ def memory(codec: str, seconds: float, rate: int = 48_000, channels: int = 2) ->
         sound, stream, back = (Path(name, n) for n in ("long.wav", "long.omc", "back.wav"))
         _write(sound, seconds, rate, channels)
         steps = {
-            "compress": _step(["compress", sound, "-c", codec, "-o", stream], seconds),
-            "decompress": _step(["decompress", stream, "-o", back], seconds),
+            way: {**step, "times": seconds / step["seconds"]}
+            for way, step in (
+                ("compress", peak(["compress", sound, "-c", codec, "-o", stream])),
+                ("decompress", peak(["decompress", stream, "-o", back])),
+            )
         }
         sizes = {"source_bytes": sound.stat().st_size, "stream_bytes": stream.stat().st_size}
         if back.stat().st_size != sizes["source_bytes"]:
@@ -80,16 +72,3 @@ def _write(path: Path, seconds: float, rate: int, channels: int) -> None:
             voice = sum(np.sin(2 * np.pi * k * pitch * time_) / k for k in range(1, 6))
             rows = 0.1 * voice * swell + 0.003 * rng.standard_normal((channels, size))
             file.write(Audio(rows.astype(np.float32), rate))
-
-
-def _step(arguments: list[str | Path], seconds: float) -> dict[str, float]:
-    begun = time.perf_counter()
-    program = [sys.executable, "-m", "omnicodec.service.cli", *map(str, arguments)]
-    told = subprocess.run(
-        [sys.executable, "-c", _LAUNCHER, *program], capture_output=True, text=True, check=False
-    )
-    took = time.perf_counter() - begun
-    if told.returncode:
-        raise InvalidInput(f"omnicodec {arguments[0]} failed: {told.stderr}")
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    return {"peak_mb": int(told.stdout) * unit / 1e6, "seconds": took, "times": seconds / took}

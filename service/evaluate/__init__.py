@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+from omnicodec.service.evaluate.curves import BDRate, Curve
 from omnicodec.service.evaluate.environment import Environment
 from omnicodec.service.evaluate.figures import (
     AnchorReport,
+    CodecReport,
     Item,
     Match,
     Point,
@@ -19,6 +21,7 @@ from omnicodec.service.evaluate.figures import (
     Speed,
     Summary,
 )
+from omnicodec.service.evaluate.haarpsi import haarpsi
 from omnicodec.service.evaluate.metrics import ms_ssim, psnr
 from omnicodec.service.evaluate.page import write_html
 from omnicodec.service.evaluate.previews import Preview, View
@@ -27,6 +30,9 @@ from omnicodec.service.evaluate.run import evaluate
 
 __all__ = [
     "AnchorReport",
+    "BDRate",
+    "CodecReport",
+    "Curve",
     "Environment",
     "Item",
     "Match",
@@ -39,6 +45,7 @@ __all__ = [
     "Summary",
     "View",
     "evaluate",
+    "haarpsi",
     "ms_ssim",
     "psnr",
     "write_html",

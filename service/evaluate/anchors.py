@@ -164,7 +164,7 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         "avif",
         "AVIF",
         "4:2:0, speed 4",
-        (0, 15, 30, 50, 70),
+        (0, 15, 30, 40, 50, 70),
         "avif",
         {"speed": 4, "subsampling": "4:2:0"},
     ),

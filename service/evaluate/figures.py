@@ -103,11 +103,21 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class QualityReport:
-    """The codec at one quality."""
+    """A codec at one quality, None where it chose itself."""
 
-    quality: int
+    quality: int | None
     summary: Summary
     items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecReport:
+    """Another codec on the same items, at one quality or more."""
+
+    codec: str
+    version: int
+    fingerprint: str
+    points: tuple[QualityReport, ...]
 
 
 @dataclass(frozen=True)
@@ -141,6 +151,11 @@ class AnchorReport:
     version: str
     points: tuple[Point, ...]
     match: Match | None
+
+
+def at_quality(codec: str, quality: int | None) -> str:
+    """Return a codec's name with its quality, as one types it."""
+    return codec if quality is None else f"{codec} -q {quality}"
 
 
 def match_rate(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
-
-import numpy as np
 
 from omnicodec.codecs import Media, Tokens
 from omnicodec.codecs.registry import AnyCodec
@@ -26,12 +24,26 @@ def timed(step: Callable[[], T]) -> tuple[T, float]:
     return result, time.perf_counter() - start
 
 
+@dataclass(frozen=True)
+class Result:
+    """The figures of one item, what came back of it, and a codec's tokens."""
+
+    item: Item
+    decoded: Media
+    tokens: Tokens | None = None
+
+
 def measure_codec(
-    codec: AnyCodec, kind: Modality, name: str, original: Media, quality: int | None = None
-) -> tuple[Item, Media]:
-    """Return the figures of one item and its reconstruction, decoded from its .omc stream."""
-    (tokens,), encoding = timed(lambda: codec.encode([original], quality=quality))
-    stream, writing = timed(lambda: write_tokens(tokens, codec))
+    codec: AnyCodec,
+    kind: Modality,
+    name: str,
+    original: Media,
+    quality: int | None = None,
+    effort: str | None = None,
+) -> Result:
+    """Return the result of one item, decoded from its .omc stream."""
+    (tokens,), encoding = timed(lambda: codec.encode([original], quality=quality, effort=effort))
+    stream, writing = timed(lambda: write_tokens(tokens, codec, quality=quality))
     contents, reading = timed(lambda: read_tokens(stream, codec=codec))
     (decoded,), decoding = timed(lambda: codec.decode([contents.tokens]))
     seconds = Seconds(
@@ -40,31 +52,19 @@ def measure_codec(
         compress=encoding + writing,
         decompress=reading + decoding,
     )
-    bits = token_bits(codec, tokens)
-    return _item(kind, name, original, decoded, len(stream), bits, seconds), decoded
+    bits = codec.token_bits(tokens)
+    item = _item(kind, name, original, decoded, len(stream), bits, seconds)
+    return Result(item, decoded, tokens)
 
 
 def measure_anchor(
     anchor: Anchor, setting: int, kind: Modality, name: str, original: Media
-) -> Item:
-    """Return the figures of one item as a file of this format."""
+) -> Result:
+    """Return the result of one item as a file of this format."""
     data, encoding = timed(lambda: anchor.encode(original, setting))
     decoded, decoding = timed(lambda: anchor.decode(data))
     seconds = Seconds(compress=encoding, decompress=decoding)
-    return _item(kind, name, original, decoded, len(data), None, seconds)
-
-
-def token_bits(codec: AnyCodec, tokens: Tokens) -> float:
-    """Return the bits of tokens as they are, before entropy coding.
-
-    A codec with qualities leaves its last codebooks out of the lower ones: rows of zeros,
-    which are not counted.
-    """
-    sizes = codec.spec.codebook_sizes
-    if codec.spec.qualities:
-        used = np.flatnonzero(tokens.ids.any(1))
-        sizes = sizes[: int(used[-1]) + 1] if used.size else ()
-    return len(tokens) * sum(math.log2(size) for size in sizes)
+    return Result(_item(kind, name, original, decoded, len(data), None, seconds), decoded)
 
 
 def _item(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -11,7 +12,8 @@ from omnicodec.codecs import Audio, Image, InvalidInput
 from omnicodec.service.evaluate import sound_metrics
 from omnicodec.service.evaluate.environment import package_version
 from omnicodec.service.evaluate.figures import Speed
-from omnicodec.service.evaluate.metrics import ms_ssim, psnr
+from omnicodec.service.evaluate.haarpsi import HAARPSI_SIDE, haarpsi
+from omnicodec.service.evaluate.metrics import MS_SSIM_SIDE, ms_ssim, psnr
 from omnicodec.service.evaluate.table import number
 
 
@@ -19,8 +21,10 @@ from omnicodec.service.evaluate.table import number
 class Metric:
     """A figure of quality; `compute` takes what `Modality.prepare` makes of two media.
 
-    Larger is better, unless `falling`. `requires` maps the modules that it needs to what is
-    to be installed; without them it is None for every item.
+    Larger is better, unless `falling`. Curves and BD-rates take a figure that ends at 1 as
+    `nines`, in dB: -10 log10(1 - x), so that 0.9, 0.99 and 0.999 are equally far apart.
+    `requires` maps the modules that it needs to what is to be installed; without them it is
+    None for every item.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Metric:
     digits: int
     compute: Callable[[Any, Any], float | None]
     falling: bool = False
+    nines: bool = False
     requires: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -42,6 +47,16 @@ class Metric:
     def goodness(self, value: float) -> float:
         """Return a figure of which more is better."""
         return -value if self.falling else value
+
+    def scaled(self, value: float) -> float:
+        """Return a figure as curves have it: more is better, as many dB as it has nines."""
+        if self.nines:
+            return -10 * math.log10(1 - value) if value < 1 else math.inf
+        return self.goodness(value)
+
+    def unscaled(self, scaled: float) -> float:
+        """Return the figure that `scaled` was made of."""
+        return 1 - 10 ** (-scaled / 10) if self.nines else self.goodness(scaled)
 
     def missing(self) -> str | None:
         """Return a sentence that says what to install, or None when nothing is missing."""
@@ -102,6 +117,10 @@ def _ms_ssim(original: Image, decoded: Image) -> float | None:
     return ms_ssim(original.pixels, decoded.pixels)
 
 
+def _haarpsi(original: Image, decoded: Image) -> float | None:
+    return haarpsi(original.pixels, decoded.pixels)
+
+
 def _speeds(million: str, items: str) -> tuple[SpeedColumn, ...]:
     return (
         SpeedColumn(f"{million}/s", lambda speed: speed.million),
@@ -129,13 +148,16 @@ MODALITIES: Final[Mapping[str, Modality]] = {
         size=lambda image: f"{image.width}x{image.height}",
         metrics=(
             Metric("psnr", "PSNR", "dB", 2, _psnr),
-            Metric("ms_ssim", "MS-SSIM", "", 4, _ms_ssim),
+            Metric("ms_ssim", "MS-SSIM", "", 4, _ms_ssim, nines=True),
+            Metric("haarpsi", "HaarPSI", "", 4, _haarpsi),
         ),
         notes=(
-            "Rates, PSNR and MS-SSIM are means over pictures of each picture's own figure, "
-            "speeds are medians.",
+            "Rates, PSNR, MS-SSIM and HaarPSI are means over pictures of each picture's own "
+            "figure, speeds are medians.",
             "PSNR is taken over 8-bit RGB, all channels together; MS-SSIM over RGB, "
-            "each channel on its own, where both sides have 161 pixels or more.",
+            f"each channel on its own, where both sides have {MS_SSIM_SIDE} pixels or more. "
+            f"HaarPSI is the perceptual one (from {HAARPSI_SIDE} pixels a side): it weighs edges "
+            "as eyes do, and 1 means alike.",
         ),
     ),
     "audio": Modality(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,10 +14,10 @@ from omnicodec.service.evaluate.figures import Item
 from omnicodec.service.evaluate.sound_metrics import RATE, resampled
 from omnicodec.service.evaluate.spectrogram import loudest_band, spectrogram
 
-PICTURES: Final = 24
+PICTURES: Final = 12
 """How many pictures are kept."""
 
-PICTURE_SIZE: Final = (400, 300)
+PICTURE_SIZE: Final = (480, 360)
 """Width and height in pixels of the middle part that is kept of a picture."""
 
 SOUNDS: Final = 8
@@ -27,53 +27,68 @@ SOUND_SECONDS: Final = 6
 """Length of the middle part that is kept of a sound."""
 
 
+EQUAL_SIZE: Final = "at equal size"
+"""How titles of file formats end that have about the bytes of the codec's own files."""
+
+
 @dataclass(frozen=True)
 class View:
-    """An item or its reconstruction: a picture as WebP, and of sound a FLAC file."""
+    """An item or its reconstruction: a picture as WebP, and of sound a FLAC file.
+
+    `title` is the same for all items, `detail` is about this one.
+    """
 
     title: str
     picture: bytes
     sound: bytes = b""
+    detail: str = ""
 
 
 Preview = tuple[View, ...]
 """The same part of an original and of its reconstructions, the original first."""
 
 
-class Previews:
-    """Previews of the worst items so far, by name."""
+@dataclass(frozen=True)
+class Version:
+    """An item, or what came back of it; `flat` pictures are drawings with few colours."""
 
-    def __init__(self) -> None:
-        self.found: dict[str, Preview] = {}
-
-    def add(self, name: str, media: Mapping[str, Media], worst_first: Sequence[Item]) -> None:
-        """Keep an item, given its versions by title, if it is among the worst so far.
-
-        What is no longer among them is dropped.
-        """
-        limit = SOUNDS if isinstance(media["original"], Audio) else PICTURES
-        worst = {item.name for item in worst_first[:limit]}
-        if name in worst and (views := _views(media)):
-            self.found[name] = views
-        for other in self.found.keys() - worst:
-            del self.found[other]
+    title: str
+    media: Media
+    detail: str = ""
+    flat: bool = False
 
 
-def _views(media: Mapping[str, Media]) -> Preview:
-    """Return an item's versions; none for media that are neither pictures nor sound."""
-    pictures = {title: item for title, item in media.items() if isinstance(item, Image)}
-    sounds = {title: _part(item) for title, item in media.items() if isinstance(item, Audio)}
-    if pictures:
-        return tuple(View(title, _crop(picture)) for title, picture in pictures.items())
-    if not sounds:
+def limit(media: Media) -> int:
+    """Return how many items of this kind previews are kept of."""
+    return SOUNDS if isinstance(media, Audio) else PICTURES
+
+
+def preview(versions: Sequence[Version]) -> Preview:
+    """Return the views of one item; none for media that are neither pictures nor sound."""
+    original = versions[0].media
+    if isinstance(original, Image):
+        return tuple(
+            View(v.title, _crop(v.media, v.flat), detail=v.detail)
+            for v in versions
+            if isinstance(v.media, Image)
+        )
+    if not isinstance(original, Audio):
         return ()
-    loudest = loudest_band(sounds["original"])
+    sounds = [(v, _part(v.media)) for v in versions if isinstance(v.media, Audio)]
+    loudest = loudest_band(sounds[0][1])
     return tuple(
-        View(title, spectrogram(sound, loudest), _flac(sound)) for title, sound in sounds.items()
+        View(v.title, spectrogram(sound, loudest), _flac(sound), v.detail) for v, sound in sounds
     )
 
 
-def _crop(image: Image) -> bytes:
+def drop_all_but(previews: dict[str, Preview], worst: Sequence[Item]) -> None:
+    """Remove the previews of items that are not among these."""
+    names = {item.name for item in worst}
+    for name in previews.keys() - names:
+        del previews[name]
+
+
+def _crop(image: Image, flat: bool) -> bytes:
     """Return the middle of a picture, at its own scale, as a WebP file."""
     from PIL import Image as Pillow
 
@@ -81,7 +96,7 @@ def _crop(image: Image) -> bytes:
     x, y = (image.width - width) // 2, (image.height - height) // 2
     out = io.BytesIO()
     pixels = image.pixels[y : y + height, x : x + width]
-    Pillow.fromarray(pixels).save(out, "WEBP", quality=92, method=2)
+    Pillow.fromarray(pixels).save(out, "WEBP", quality=92, method=2, lossless=flat)
     return out.getvalue()
 
 

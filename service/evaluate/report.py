@@ -7,8 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, Final
 
+from omnicodec.service.evaluate.bd import POINTS
+from omnicodec.service.evaluate.curves import BDRate, Curve
 from omnicodec.service.evaluate.environment import Environment
-from omnicodec.service.evaluate.figures import AnchorReport, Item, QualityReport, Speed, Summary
+from omnicodec.service.evaluate.figures import (
+    AnchorReport,
+    CodecReport,
+    Item,
+    QualityReport,
+    Speed,
+    Summary,
+    at_quality,
+)
 from omnicodec.service.evaluate.modality import MODALITIES, Metric, Modality, SpeedColumn
 from omnicodec.service.evaluate.previews import Preview
 from omnicodec.service.evaluate.table import markdown, number
@@ -21,9 +31,10 @@ class Report:
     """One codec on one set of media; `items` are in the order in which they were read.
 
     `quality` is the setting that `summary` and `items` are of, None where the codec chose;
-    `others` has the other qualities that were measured. `skipped` says what was left out and
-    why, `unmeasured` which metrics. `previews` are by item name, for the worst items only, and
-    not part of the JSON.
+    `others` has the other qualities that were measured, `beside` other codecs. `curves` has
+    all of them and the file formats as curves, `bd_rates` compares these between `rates`.
+    `skipped` says what was left out and why, `unmeasured` which metrics. `previews` are by
+    item name, for the worst items only, and not part of the JSON.
     """
 
     codec: str
@@ -37,7 +48,12 @@ class Report:
     anchors: tuple[AnchorReport, ...]
     environment: Environment
     quality: int | None = None
+    effort: str | None = None
     others: tuple[QualityReport, ...] = ()
+    beside: tuple[CodecReport, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    bd_rates: tuple[BDRate, ...] = ()
+    rates: tuple[float, float] | None = None
     unmeasured: tuple[str, ...] = ()
     previews: Mapping[str, Preview] = field(default_factory=dict, repr=False)
 
@@ -49,12 +65,13 @@ class Report:
     @property
     def title(self) -> str:
         count, what = len(self.items), self.kind.items
-        return f"{self.codec} on {self.data}: {count} {what if count != 1 else what[:-1]}"
+        names = ", ".join([self.codec, *(other.codec for other in self.beside)])
+        return f"{names} on {self.data}: {count} {what if count != 1 else what[:-1]}"
 
     @property
     def name(self) -> str:
         """The codec with the quality that the report is about."""
-        return _setting(self.codec, self.quality)
+        return at_quality(self.codec, self.quality)
 
     @property
     def ranking(self) -> Metric | None:
@@ -62,10 +79,12 @@ class Report:
         return self.kind.ranking(self.summary.quality)
 
     def own(self) -> list[tuple[str, Summary]]:
-        """Return the codec's name and summary at each quality, lowest first."""
+        """Return names and summaries of each codec at each quality, lowest first."""
         found = [(self.quality, self.summary), *((o.quality, o.summary) for o in self.others)]
-        found.sort(key=lambda pair: -1 if pair[0] is None else pair[0])
-        return [(_setting(self.codec, quality), summary) for quality, summary in found]
+        names = _by_quality(self.codec, found)
+        for other in self.beside:
+            names += _by_quality(other.codec, [(p.quality, p.summary) for p in other.points])
+        return names
 
     def worst_first(self) -> list[Item]:
         """Return the items by the ranking metric, or by rate where there is none."""
@@ -76,10 +95,12 @@ class Report:
         shown = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "previews"}
         plain: dict[str, Any] = _plain({"format": FORMAT, **shown, "notes": self.kind.notes})
         measured = [(self.items, plain["items"])]
-        measured += [
-            (other.items, part["items"])
-            for other, part in zip(self.others, plain["others"], strict=True)
+        groups = [(self.others, plain["others"])]
+        groups += [
+            (c.points, p["points"]) for c, p in zip(self.beside, plain["beside"], strict=True)
         ]
+        for points, parts in groups:
+            measured += [(a.items, b["items"]) for a, b in zip(points, parts, strict=True)]
         for items, rows in measured:
             for item, row in zip(items, rows, strict=True):
                 row |= {"rate": item.rate, "token_rate": item.token_rate}
@@ -92,6 +113,7 @@ class Report:
         """
         parts = [f"# {self.title}", markdown(*self.comparison())]
         parts.append("\n".join(f"* {line}" for line in self.matches()))
+        parts += [markdown(*table) for table in self.bd_tables()]
         shown = self.worst_first()[:worst]
         if len(self.items) > 1:
             parts += [f"Worst {len(shown)} of {len(self.items)}:", markdown(*self.rows(shown))]
@@ -121,6 +143,22 @@ class Report:
                 title = f"{anchor.title} {point.setting}"
                 rows.append(row(title, s, s.rate, s.compress, s.decompress))
         return header, rows
+
+    def bd_tables(self) -> list[tuple[list[str], list[list[str]]]]:
+        """Return header and rows of the BD-rates of each metric, in percent."""
+        tables = []
+        for metric in self.kind.metrics:
+            pairs = {(b.curve, b.reference): b for b in self.bd_rates if b.metric == metric.name}
+            pairs |= {(b.reference, b.curve): b for b in pairs.values()}
+            known = {name for key, b in pairs.items() if b.percent is not None for name in key}
+            titles = [curve.title for curve in self.curves if curve.title in known]
+            rows = []
+            for title in titles:
+                found = [pairs[title, t].against(t) if t != title else None for t in titles]
+                rows.append([title, *("-" if v is None else f"{v:+.1f} %" for v in found)])
+            if rows:
+                tables.append(([f"BD-rate, {metric.title}", *(f"to {t}" for t in titles)], rows))
+        return tables
 
     def matches(self) -> list[str]:
         """Return a sentence for each anchor: the rate at which it is as good as the codec."""
@@ -174,6 +212,18 @@ class Report:
             for m in self._measured()
             if self.summary.scored[m.name] < len(self.items)
         ]
+        if self.bd_rates:
+            where = "at all rates that were measured"
+            if self.rates:
+                where = f"at {self.rates[0]:g} to {self.rates[1]:g} {self.kind.rate}"
+            nines = [m.title for m in self.kind.metrics if m.nines]
+            scale = f", of {' and '.join(nines)} on the scale -10 log10(1 - x)" if nines else ""
+            lines.append(
+                "BD-rates (Bjontegaard 2001) say how many percent more bits the row takes than "
+                f"the column at the same quality; minus is fewer. They compare curves of means "
+                f"of {POINTS} settings or more, as piecewise cubics (pchip), over the quality "
+                f"that both have {where}{scale}. Each item's own are in the JSON."
+            )
         if self.summary.exact == self.summary.items:
             lines.append(f"All {self.kind.items} came back exactly.")
         if self.skipped:
@@ -203,8 +253,11 @@ def worst_first(items: Sequence[Item], metric: Metric | None) -> list[Item]:
     return sorted(items, key=goodness)
 
 
-def _setting(codec: str, quality: int | None) -> str:
-    return codec if quality is None else f"{codec} -q {quality}"
+def _by_quality(
+    codec: str, found: Sequence[tuple[int | None, Summary]]
+) -> list[tuple[str, Summary]]:
+    ordered = sorted(found, key=lambda pair: -1 if pair[0] is None else pair[0])
+    return [(at_quality(codec, quality), summary) for quality, summary in ordered]
 
 
 def _speed(speed: Speed | None, columns: Sequence[SpeedColumn]) -> list[str]:

@@ -170,8 +170,9 @@ def test_codec_and_vq16_do_the_same_pictures(
 
     fake = SimpleNamespace(JanusVQVAE=lambda _: Network(), JanusVQVAEConfig=dict)
     monkeypatch.setitem(sys.modules, "transformers", fake)
-    options = SimpleNamespace(codec="image/vq", device="cpu", data=None, pictures=2, rounds=1)
-    encoding, decoding, best = benches("image")._beside_vq16(options)
+    encoding, decoding, best = benches("_vq16").beside_vq16(
+        "image/vq", None, count=2, rounds=1, device="cpu"
+    )
     assert encoding.names == decoding.names == ("image/vq", "VQ-16")
     assert encoding.work == decoding.work == 2
     assert best in (1, 8)

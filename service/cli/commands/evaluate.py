@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,13 +15,14 @@ from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import UsageError, is_terminal, note
 from omnicodec.service.cli.files import check_new
 from omnicodec.service.cli.media import named, require
-from omnicodec.service.cli.options import Device, Force, Json
+from omnicodec.service.cli.options import Device, Effort, Force, Json
 
 EPILOG = """\
 \b
 Examples:
   omnicodec evaluate -c image/vq photos/
   omnicodec evaluate -c image/vq photos/ --against jpeg,webp,avif --html report.html
+  omnicodec evaluate -c image/rate -c image/vq photos/ -q all --against avif --rates 0.1,1
   omnicodec evaluate -c audio/rvq speech/ -q 6 -q 2 --against opus,mp3 --html report.html
   omnicodec evaluate -c text/bytes notes.txt --json
 """
@@ -29,13 +31,14 @@ Examples:
 def evaluate(
     data: Annotated[str, typer.Argument(metavar="DATA", hidden=True)],
     codec: Annotated[
-        str,
+        list[str],
         typer.Option(
             "--codec",
             "-c",
             metavar="CODEC",
             show_default=False,
-            help="One of `omnicodec codecs`, or a tokenizer.json.",
+            help="One of `omnicodec codecs`, or a path to your own. May be given several times: "
+            "the report is about the first and compares it with the others.",
         ),
     ],
     against: Annotated[
@@ -56,7 +59,17 @@ def evaluate(
             metavar="0..100",
             show_default=False,
             help="May be given several times: the report is about the first and has the others "
-            "beside it; all is every quality, the best first. Default: the codec's own.",
+            "beside it; all is every quality, the best first, or 9 spread over many. Other codecs "
+            "that do not have these are measured at all of theirs. Default: the codec's own.",
+        ),
+    ] = None,
+    effort: Effort = None,
+    rates: Annotated[
+        str | None,
+        typer.Option(
+            "--rates",
+            metavar="LOW,HIGH",
+            help="Take BD-rates between these, in bits per pixel or kbps. Default: all rates.",
         ),
     ] = None,
     html: Annotated[
@@ -64,7 +77,7 @@ def evaluate(
         typer.Option(
             "--html",
             metavar="FILE",
-            help="Write a page with tables, pictures and sounds. Default: none.",
+            help="Write a page with curves, tables, pictures and sounds. Default: none.",
         ),
     ] = None,
     output: Annotated[
@@ -81,7 +94,7 @@ def evaluate(
     as_json: Json = False,
     device: Device = "",
 ) -> None:
-    """Measure a codec's rate, quality and speed on media.
+    """Measure codecs' rate, quality and speed on media.
 
     DATA is a file, a folder of files, or a .tar shard.
     """
@@ -92,19 +105,26 @@ def evaluate(
     for path in (html, output):
         if path is not None:
             check_new(Path(path), force)
+    from omnicodec.codecs import describe
+    from omnicodec.codecs.codec import Settings
     from omnicodec.codecs.files import atomic_write
     from omnicodec.service.evaluate import evaluate as measure
     from omnicodec.service.evaluate import write_html
 
-    chosen = named(codec)
+    chosen, *others = [named(name) for name in codec]
     qualities = _qualities(chosen, quality or [])
+    require(describe(chosen), Settings(effort=effort))
     report = measure(
         chosen,
         Path(data),
+        beside=others,
         qualities=qualities,
+        effort=effort,
+        rates=_rates(rates),
         against=[name.strip() for name in against.split(",") if name.strip()],
         device=device,
         max_items=max_items,
+        previews=html is not None,
         report=note if is_terminal(sys.stderr) else lambda _: None,
     )
     figures = json.dumps(report.to_dict(), indent=2)
@@ -115,7 +135,7 @@ def evaluate(
     typer.echo(figures if as_json else report.to_table().rstrip())
 
 
-def _qualities(codec: str | Path, words: Sequence[str]) -> list[int]:
+def _qualities(codec: str | Path, words: Sequence[str]) -> Sequence[int] | Literal["all"]:
     """Return the qualities of -q, or raise `UsageError` for one that the codec does not have."""
     from omnicodec.codecs import describe
     from omnicodec.codecs.codec import Settings
@@ -128,7 +148,7 @@ def _qualities(codec: str | Path, words: Sequence[str]) -> list[int]:
     if words == ["all"]:
         if not spec.qualities:
             raise UsageError(f"{spec.name} has no qualities to choose from")
-        return sorted(spec.qualities, reverse=True)
+        return "all"
     found = []
     for word in words:
         if not word.isdecimal():
@@ -138,4 +158,17 @@ def _qualities(codec: str | Path, words: Sequence[str]) -> list[int]:
     return found
 
 
-COMMANDS = (Command("evaluate", evaluate, "[OPTIONS] -c CODEC DATA", EPILOG),)
+def _rates(words: str | None) -> tuple[float, float] | None:
+    """Return the two rates of --rates."""
+    if words is None:
+        return None
+    try:
+        low, high = (float(word) for word in words.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not 0 < low < high < math.inf:
+        raise UsageError(f"--rates takes two rates such as 0.1,1, not {words!r}")
+    return low, high
+
+
+COMMANDS = (Command("evaluate", evaluate, "[OPTIONS] -c CODEC... DATA", EPILOG),)

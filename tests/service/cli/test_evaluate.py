@@ -65,7 +65,25 @@ def test_qualities_are_passed_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
     first, last = known[0], known[-1]
     for words in ([], ["-q", f"{last}", "--quality", f"{first}"], ["-q", "all"]):
         assert cli("evaluate", "-c", "audio/rvq", "sounds", *words).code == 0
-    assert given == [[], [last, first], known[::-1]]
+    assert given == [[], [last, first], "all"]
+
+
+def test_several_codecs_and_a_range_of_rates(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from omnicodec.service import evaluate
+
+    given: list[Any] = []
+    measure = evaluate.evaluate
+
+    def recording(codec: str, _: Path, **options: Any) -> Any:
+        given.append((codec, options))
+        return measure("text/bytes", Path("notes.txt"), report=options["report"])
+
+    monkeypatch.setattr(evaluate, "evaluate", recording)
+    words = ["-c", "text/info", "-c", "text/bytes", "--rates", "0.1,1.5"]
+    assert cli("evaluate", *words, "notes.txt").code == 0
+    ((codec, options),) = given
+    assert (codec, options["beside"], options["rates"]) == ("text/info", ["text/bytes"], (0.1, 1.5))
+    assert options["previews"] is False  # there is no page to show them on
 
 
 @pytest.mark.parametrize(
@@ -76,6 +94,10 @@ def test_qualities_are_passed_on(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> N
         (["-c", "audio/rvq", "-q", "99"], "audio/rvq has no quality 99; known: "),
         (["-c", "text/bytes", "-q", "5"], "text/bytes has no quality 5; known: none"),
         (["-c", "text/bytes", "-q", "all"], "text/bytes has no qualities to choose from"),
+        (["-c", "text/bytes", "--effort", "best"], "text/bytes has no effort 'best'"),
+        (["-c", "text/bytes", "--rates", "1"], "--rates takes two rates such as 0.1,1, not '1'"),
+        (["-c", "text/bytes", "--rates", "1,0.1"], "--rates takes two rates"),
+        (["-c", "text/bytes", "--rates", "nan,1"], "--rates takes two rates"),
     ],
 )
 def test_qualities_that_make_no_sense(cli: Cli, words: list[str], message: str) -> None:

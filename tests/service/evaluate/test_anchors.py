@@ -42,7 +42,7 @@ def test_rates_of_pictures_are_those_of_real_files(name: str, picture: Make) -> 
             assert file.format is not None
             assert file.format.lower() == name
             assert file.size == (64, 48)
-        measured = measure_anchor(form, setting, kind, "x", image)
+        measured = measure_anchor(form, setting, kind, "x", image).item
         assert measured.file_bytes == len(data)
         assert measured.rate == pytest.approx(8 * len(data) / (64 * 48))
         rates.append((measured.rate, measured.quality["psnr"]))
@@ -60,7 +60,7 @@ def test_rates_of_sounds_are_those_of_real_files(
     for setting in (form.ladder[0], form.ladder[-1]):
         data = form.encode(clip, setting)
         assert magic in data[:64]
-        measured = measure_anchor(form, setting, kind, "x", clip)
+        measured = measure_anchor(form, setting, kind, "x", clip).item
         assert measured.file_bytes == len(data)
         assert measured.rate == pytest.approx(8 * len(data) / 1500)
         rates.append((measured.rate, -(measured.quality["mel"] or 0)))
@@ -72,7 +72,7 @@ def test_rates_of_sounds_are_those_of_real_files(
 @pytest.mark.parametrize("name", ["gzip", "xz", "zstd"])
 def test_rates_of_texts_are_those_of_real_files(name: str) -> None:
     form = anchor(name)
-    measured = measure_anchor(form, form.ladder[0], MODALITIES["text"], "x", TEXT)
+    measured = measure_anchor(form, form.ladder[0], MODALITIES["text"], "x", TEXT).item
     assert measured.exact
     assert measured.file_bytes == len(form.encode(TEXT, form.ladder[0]))
     assert measured.units == 3000

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,9 +14,18 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from omnicodec.codecs import Audio, Image, InvalidInput, Media, Unavailable, UnknownCodec, load
+from omnicodec.codecs import (
+    Audio,
+    Image,
+    InvalidInput,
+    Media,
+    Unavailable,
+    UnknownCodec,
+    load,
+)
 from omnicodec.codecs.stream import write_tokens
 from omnicodec.service.evaluate import Report, evaluate, previews, run
+from omnicodec.service.evaluate.bd import bd_rate
 from omnicodec.service.evaluate.report import worst_first
 
 Make = Callable[..., Image]
@@ -41,6 +51,153 @@ def test_items_have_the_figures_of_their_files(report: Report, picture: Make) ->
     assert (item.name, item.size, item.units) == ("a.png", "48x32", 32 * 48)
     assert item.quality["ms_ssim"] is None  # under 161 pixels
     assert report.items[1].quality["ms_ssim"] is not None
+
+
+@pytest.fixture
+def compared(blocks: tuple[str, str], pictures: Path) -> Report:
+    return evaluate(
+        blocks[0],
+        pictures,
+        beside=[blocks[1]],
+        against=["jpeg", "webp"],
+        qualities="all",
+        rates=(0.2, 4),
+        previews=False,
+        report=lambda _: None,
+    )
+
+
+def test_codecs_beside_each_other_have_their_own_figures(
+    compared: Report, blocks: tuple[str, str], pictures: Path
+) -> None:
+    fine, coarse = blocks
+    assert (compared.codec, compared.quality) == (fine, 100)  # the best first
+    assert [other.quality for other in compared.others] == [70, 40, 10]
+    (beside,) = compared.beside
+    assert (beside.codec, [point.quality for point in beside.points]) == (coarse, [None])
+    alone = evaluate(coarse, pictures, report=lambda _: None)
+    assert beside.points[0].summary.rate == alone.summary.rate
+    assert beside.points[0].summary.quality == alone.summary.quality
+    names = [name for name, _ in compared.own()]
+    assert names == [*(f"{fine} -q {q}" for q in (10, 40, 70, 100)), coarse]
+    assert compared.title.startswith(f"{fine}, {coarse} on pictures")
+
+
+def test_curves_are_of_whole_files(compared: Report, blocks: tuple[str, str]) -> None:
+    assert [(c.title, c.anchor, len(c.points)) for c in compared.curves] == [
+        (blocks[0], False, 4),
+        (blocks[1], False, 1),
+        ("JPEG", True, 6),
+        ("WebP", True, 6),
+    ]
+    own = compared.curves[0]
+    assert [p.setting for p in own.points] == ["-q 10", "-q 40", "-q 70", "-q 100"]
+    assert own.points[-1].rate == compared.summary.rate
+    assert own.points[-1].quality == compared.summary.quality
+    assert compared.summary.rate == pytest.approx(
+        np.mean([8 * item.file_bytes / item.units for item in compared.items])
+    )
+
+
+def test_bd_rates_are_of_these_curves_and_of_each_picture(compared: Report) -> None:
+    found = {(b.metric, b.curve, b.reference): b for b in compared.bd_rates}
+    assert ("psnr", "JPEG", "WebP") in found
+    assert not any("ms_ssim" in key for key in found)  # too small pictures
+    pair = found["psnr", "image/blocks", "JPEG"]
+    psnr = compared.kind.metrics[0]
+    expected = bd_rate(*(compared.curves[n].scaled(psnr) for n in (0, 2)), (0.2, 4))
+    assert expected is not None
+    assert (pair.percent, pair.low) == (expected.percent, expected.low)
+    assert set(pair.items) == {item.name for item in compared.items}
+    assert any(value is not None for value in pair.items.values())
+
+
+def test_bd_rates_in_table_and_json(compared: Report) -> None:
+    table = compared.to_table()
+    header, rows = compared.bd_tables()[0]
+    assert header == ["BD-rate, PSNR", "to image/blocks", "to JPEG", "to WebP"]
+    assert [row[0] for row in rows] == ["image/blocks", "JPEG", "WebP"]
+    assert rows[0][1] == "-"
+    assert re.fullmatch(r"[+-][\d.]+ %", rows[0][2])
+    assert all(cell in table for row in rows for cell in row)
+    assert "at 0.2 to 4 bits per pixel" in table
+    plain = compared.to_dict()
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert plain["rates"] == [0.2, 4]
+    assert plain["curves"][0]["points"][0]["setting"] == "-q 10"
+    assert plain["bd_rates"][0]["items"].keys() == {item.name for item in compared.items}
+    point = plain["beside"][0]["points"][0]
+    assert point["items"][0]["rate"] == compared.beside[0].points[0].items[0].rate
+
+
+def test_codecs_beside_take_the_qualities_that_they_all_have(
+    blocks: tuple[str, str], pictures: Path
+) -> None:
+    fine, coarse = blocks
+    reports = [
+        evaluate(first, pictures / "a.png", beside=[other], qualities=q, report=lambda _: None)
+        for first, other, q in ((fine, coarse, [40]), (coarse, fine, []))
+    ]
+    assert reports[0].quality == 40
+    assert reports[0].beside[0].points[0].quality is None
+    assert reports[1].beside[0].points[0].quality is None
+
+
+@pytest.mark.parametrize(
+    ("known", "qualities", "expected"),
+    [
+        ((1, 2, 3), "all", (3, 2, 1)),
+        (range(101), "all", (100, 88, 75, 62, 50, 38, 25, 12, 0)),
+        ((1, 2, 3), [2, 2, 1], (2, 1)),
+        ((1, 2, 3), [2, 4], (3, 2, 1)),
+        ((), [2], (None,)),
+        ((), "all", (None,)),
+        ((1, 2), [], (None,)),
+    ],
+)
+def test_qualities_of_a_codec_beside(
+    known: Sequence[int], qualities: run.Qualities, expected: tuple[int | None, ...]
+) -> None:
+    spec = replace(load("text/bytes").spec, qualities=tuple(known))
+    assert run._settings(spec, qualities, first=False) == expected
+
+
+def test_efforts_are_passed_on(blocks: tuple[str, str], pictures: Path) -> None:
+    name, file = blocks[0], pictures / "a.png"
+    fast, best = (
+        evaluate(name, file, effort=effort, report=lambda _: None) for effort in ("fast", "best")
+    )
+    assert best.to_dict()["effort"] == "best"
+    assert (best.summary.quality["psnr"] or 0) > (fast.summary.quality["psnr"] or 0)
+    with pytest.raises(InvalidInput, match="has no effort worst"):
+        evaluate(name, pictures, effort="worst", report=lambda _: None)
+
+
+def test_two_of_one_name_are_told_apart(
+    blocks: tuple[str, str], pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a shipped codec and one's own weights for it are."""
+    own = type(load(blocks[0]))()
+    own.spec = replace(own.spec, fingerprint="12345678" * 2)
+    shipped = load(blocks[0])
+    monkeypatch.setattr(run, "load", lambda name, **_: own if name == Path("own") else shipped)
+    report = evaluate(
+        blocks[0], pictures, beside=[Path("own")], qualities="all", report=lambda _: None
+    )
+    titles = [curve.title for curve in report.curves]
+    assert titles == [f"{blocks[0]} 00000000", f"{blocks[0]} 12345678"]
+    assert len(report.bd_rates) > 0
+    assert {b.percent for b in report.bd_rates} == {0.0}
+    views = next(iter(report.previews.values()))
+    assert len({view.title for view in views}) == len(views)
+
+
+def test_comparisons_that_make_no_sense(blocks: tuple[str, str], pictures: Path) -> None:
+    with pytest.raises(InvalidInput, match="text/bytes is no codec of image"):
+        evaluate(blocks[0], pictures, beside=["text/bytes"], report=lambda _: None)
+    for rates in ((1, 1), (0, 1), (2, 1), (math.nan, 1)):
+        with pytest.raises(InvalidInput, match="are no range above 0"):
+            evaluate(blocks[0], pictures, rates=rates, report=lambda _: None)
 
 
 def test_means_and_what_was_left_out(report: Report) -> None:
@@ -72,7 +229,7 @@ def test_table_names_codec_anchors_and_conditions(report: Report) -> None:
     table = report.to_table()
     for words in ("image/vq, tokens", ".omc files", "JPEG quality 1", "PSNR dB", "torch", "a.png"):
         assert words in table
-    assert all(line.count("|") == 9 for line in table.splitlines() if "quality " in line)
+    assert all(line.count("|") == 10 for line in table.splitlines() if "| JPEG quality " in line)
 
 
 def test_exact_codecs_are_said_to_be_exact(tmp_path: Path) -> None:
@@ -167,7 +324,7 @@ def test_each_quality_has_its_figures(sound_report: Report, sounds: Path) -> Non
     for quality, items in ((best, sound_report.items), (least, other.items)):
         for item in items[:2]:
             (tokens,) = codec.encode([Audio.open(sounds / item.name)], quality=quality)
-            assert item.file_bytes == len(write_tokens(tokens, codec))
+            assert item.file_bytes == len(write_tokens(tokens, codec, quality=quality))
             assert item.units == round(1000 * Audio.open(sounds / item.name).duration)
             books = int(tokens.ids.any(1).sum())
             assert item.token_bits == len(tokens) * books * math.log2(codec.spec.codebook_sizes[0])
