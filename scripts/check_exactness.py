@@ -24,11 +24,14 @@ from omnicodec.service.evaluate import Environment
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "results" / "exactness.json"
 TESTS = (
+    "tests/codecs/prior/test_rans.py",
     "tests/codecs/prior/mixer/test_machines.py",
     "tests/codecs/prior/mixer/test_reference.py",
     "tests/models/exact/test_machines.py",
     "tests/models/exact/test_network.py",
     "tests/models/exact/test_tables.py",
+    "tests/models/image/test_rate_contexts.py",
+    "tests/models/image/test_rate_prior.py",
 )
 GOLDEN = ("tests/codecs/text", "tests/codecs/image", "tests/codecs/audio")
 PACKAGES = ("numba", "llvmlite", "numpy", "torch", "zstandard", "constriction")
