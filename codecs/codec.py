@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -101,6 +103,14 @@ class Codec(ABC, Generic[M]):
     def open(cls, device: str) -> Self:
         """Return the codec, ready to run on a torch device or on "cpu"."""
 
+    @classmethod
+    def from_folder(cls, folder: str | os.PathLike[str], *, device: str = "cpu") -> Self:
+        """Return the codec of one's own weights: the `export/` that `omnicodec train` left.
+
+        Raises `InvalidInput` when they are not there, or for a codec that has no such way.
+        """
+        raise InvalidInput(f"{os.fspath(folder)!r}: {cls.__name__} is not opened from a folder")
+
     @abstractmethod
     def _encode(self, item: M, settings: Settings) -> Tokens:
         """Return the tokens of one item; the settings are known to be this codec's."""
@@ -168,10 +178,25 @@ class Codec(ABC, Generic[M]):
             raise InvalidInput(f"{len(masks)} masks were given for {len(tokens)} items")
         for item, mask in zip(tokens, masks, strict=True):
             self.check(item)
-            if mask is not None and (mask.dtype != np.bool_ or mask.shape != (len(item),)):
-                raise InvalidInput(f"mask must be bool of shape ({len(item)},), not {mask.shape}")
+            if mask is None:
+                continue
+            fits = isinstance(mask, np.ndarray) and mask.dtype == np.bool_
+            if not fits or mask.shape != (len(item),):
+                raise InvalidInput(f"a mask is a numpy array of bool, of shape ({len(item)},)")
         pairs = zip(tokens, masks, strict=True)
         return list(in_order(lambda pair: self._decode(*pair), pairs, parallel=self.parallel))
+
+    def token_bits(self, tokens: Tokens) -> float:
+        """Return the bits of tokens as they are, before entropy coding.
+
+        A codec with qualities may leave its last codebooks out of the lower ones: rows of
+        zeros, which are not counted.
+        """
+        sizes = self.spec.codebook_sizes
+        if self.spec.qualities:
+            used = np.flatnonzero(tokens.ids.any(1))
+            sizes = sizes[: int(used[-1]) + 1] if used.size else ()
+        return len(tokens) * sum(math.log2(size) for size in sizes)
 
     def warm(self) -> None:
         """Compile ahead what the first item would wait for: what the prior does, and the codec."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import pkgutil
 import threading
@@ -24,6 +25,9 @@ _loading = threading.Lock()
 
 DEFAULTS = {"image": "image/vq", "audio": "audio/rvq", "text": "text/bytes"}
 """The codec of each modality that is used when none is named."""
+
+COMPRESSION_DEFAULTS = {**DEFAULTS, "image": "image/rate"}
+"""The same for compression, where what counts is to look as before at fewer bytes."""
 
 
 def register(name: str) -> Callable[[C], C]:
@@ -65,15 +69,17 @@ def describe(name: str | os.PathLike[str]) -> CodecSpec:
 def load(name: str | os.PathLike[str], *, device: str = "auto") -> AnyCodec:
     """Return the codec `name[@version]`, the same instance for the same name and device.
 
-    A path opens what is not shipped: a `tokenizer.json`, a folder with one, or the
-    `export/` of a trained `text/bpe`. It must be a `pathlib.Path` and no str, since names
-    come from streams and requests too, which never make anything open a file.
+    A path opens what is not shipped: a `tokenizer.json`, a folder with one, or the `export/`
+    that `omnicodec train` left, whose `config.json` names its codec (`text/bpe` where it names
+    none). It is read again when one of its files has changed. It must be a `pathlib.Path` and
+    no str, since names come from streams and requests too, which never make anything open a
+    file.
 
     `device` is "auto" (a GPU where there is one), "cpu", or a torch device such as
     "cuda:1". Raises `UnknownCodec`, `InvalidInput` or `Unavailable`.
     """
     if isinstance(name, os.PathLike):
-        return _load_path(Path(name))
+        return _load_path(Path(name), device)
     cls, spec = _find(name)
     device = resolve_device(device) if cls.on_device else "cpu"
     with _loading:
@@ -83,28 +89,45 @@ def load(name: str | os.PathLike[str], *, device: str = "auto") -> AnyCodec:
         return _loaded[key]
 
 
-def _load_path(path: Path) -> AnyCodec:
+def _load_path(path: Path, device: str) -> AnyCodec:
     from omnicodec.codecs.text.bpe import BPECodec
 
     file = path
     if path.is_dir():
         file = path / ("config.json" if (path / "model.safetensors").exists() else "tokenizer.json")
     try:
-        changed = file.stat().st_mtime_ns
+        trained = file.name == "config.json" and path.is_dir()
+        cls = _trained_class(file) if trained else BPECodec
+        parts = sorted(p for p in path.rglob("*") if p.is_file()) if trained else [file]
+        changed = hash(tuple((p.name, p.stat().st_mtime_ns) for p in parts))
     except OSError as e:
         raise InvalidInput(f"cannot read {str(path)!r}: {e.strerror}") from e
+    device = resolve_device(device) if cls.on_device else "cpu"
     with _loading:
-        key = (f"{file.resolve()}@{changed}", "cpu")
+        key = (f"{file.resolve()}@{changed}", device)
         if key not in _loaded:
-            trained = file.name == "config.json"
-            _loaded[key] = BPECodec.from_folder(path) if trained else BPECodec.from_file(file)
+            _loaded[key] = (
+                cls.from_folder(path, device=device) if trained else BPECodec.from_file(file)
+            )
         return _loaded[key]
 
 
-def default_codec(modality: str) -> str:
-    """Return the name of the codec for a modality when none is named."""
+def _trained_class(config: Path) -> type[AnyCodec]:
+    """Return the class of the codec that a folder's configuration names."""
     try:
-        return DEFAULTS[modality]
+        name = json.loads(config.read_bytes()).get("codec", "text/bpe")
+        return _find(name)[0]
+    except (AttributeError, ValueError, UnknownCodec) as e:
+        raise InvalidInput(f"{str(config)!r} names no codec: {e}") from e
+
+
+def default_codec(modality: str, *, compressing: bool = False) -> str:
+    """Return the name of the codec for a modality when none is named.
+
+    For pictures, compression has another than tokens for a language model.
+    """
+    try:
+        return (COMPRESSION_DEFAULTS if compressing else DEFAULTS)[modality]
     except KeyError:
         raise UnknownCodec(f"there is no codec for {modality} in this version") from None
 

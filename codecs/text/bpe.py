@@ -87,10 +87,10 @@ class BPECodec(Codec[Text]):
         return cls(content, _engine(content), spec, prior)
 
     @classmethod
-    def from_folder(cls, folder: str | os.PathLike[str]) -> Self:
+    def from_folder(cls, folder: str | os.PathLike[str], *, device: str = "cpu") -> Self:
         """Return the codec of what `omnicodec train text/bpe` left in `export/`.
 
-        Raises `InvalidInput` when it is not there.
+        It runs on the CPU, whatever the device. Raises `InvalidInput` when it is not there.
         """
         try:
             shipped = weights.read_folder(Path(folder))

@@ -74,7 +74,7 @@ class ImageVQ(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the reconstruction, with gradients through the quantizer."""
-        return self._render(self.quantizer(self._analyse(pixels)))
+        return self.render(self.quantizer(self._analyse(pixels)))
 
     def encode(self, pixels: Tensor) -> Tensor:
         """Return the index of each patch."""
@@ -82,16 +82,17 @@ class ImageVQ(nn.Module):
 
     def decode(self, indices: Tensor) -> Tensor:
         """Return the pixels of indices, not clipped to -1 to 1."""
-        return self._render(self.quantizer.vectors(indices))
+        return self.render(self.quantizer.vectors(indices))
+
+    def render(self, code: Tensor) -> Tensor:
+        """Return the pixels of code vectors `(B, D, h, w)`, which need not be entries."""
+        hidden = self.widen(self.decoder(self.from_code(code)))
+        pixels: Tensor = self.to_pixels(self.head(hidden))
+        return pixels
 
     def _analyse(self, pixels: Tensor) -> Tensor:
         code: Tensor = self.to_code(self.encoder(self.embed(pixels)))
         return code
-
-    def _render(self, code: Tensor) -> Tensor:
-        hidden = self.widen(self.decoder(self.from_code(code)))
-        pixels: Tensor = self.to_pixels(self.head(hidden))
-        return pixels
 
 
 def build(config: ImageVQConfig, tensors: Mapping[str, Tensor]) -> ImageVQ:

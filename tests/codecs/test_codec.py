@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from omnicodec.codecs import (
+    Audio,
     FingerprintMismatch,
     Image,
     InvalidInput,
@@ -32,6 +35,26 @@ def test_batches_split_and_merge_freely() -> None:
     assert CODEC.decode(whole) == items
     assert CODEC.encode([]) == []
     assert CODEC.decode([]) == []
+
+
+def test_bits_of_tokens() -> None:
+    assert CODEC.token_bits(TOKENS) == 5 * 8
+    codec = load("audio/rvq")
+    sound = Audio(np.full((1, 2400), 0.1, np.float32), 24000)
+    sizes = {}
+    for quality in codec.spec.qualities:
+        (tokens,) = codec.encode([sound], quality=quality)
+        used = int(tokens.ids.any(1).sum())
+        sizes[quality] = codec.token_bits(tokens)
+        assert sizes[quality] == len(tokens) * used * np.log2(codec.spec.codebook_sizes[0])
+    assert sorted(sizes.values()) == [sizes[quality] for quality in sorted(sizes)]
+
+
+def test_codecs_without_weights_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "config.json").write_text('{"codec": "text/bytes"}')
+    with pytest.raises(InvalidInput, match="not opened from a folder"):
+        load(tmp_path)
 
 
 def test_other_media_are_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -25,6 +25,9 @@ from omnicodec.service.train.mixer.table import build
 Tensors = dict[str, NDArray[Any]]
 Log = Callable[..., None]
 Advise = Callable[[Item], NDArray[np.int32]]
+
+MAPS: Final = ("state_map", "static_map", "joint", "refined")
+"""What says how far a context is to be trusted, for like symbols much the same."""
 
 _ADAPTED: Final = ("weights", "final", "refined", "match_map")
 """What items change, and what a later one begins with while training."""
@@ -53,11 +56,13 @@ def fit_mixer(
     settings: MixerSettings,
     log: Log,
     advise: Advise | None = None,
+    maps: Mapping[str, NDArray[Any]] | None = None,
 ) -> Tensors:
     """Return the tensors of a mixer.
 
-    `advise` gives the log-odds of an item, as `Advisor.log_odds` does, where the schema has
-    them as an input.
+    `maps` are tensors of another mixer of this schema to be used as they are, not fitted: all
+    of `MAPS`. `advise` gives the log-odds of an item, as `Advisor.log_odds` does, where the
+    schema has them as an input.
 
     The table is counted on `seen`; maps and mixers learn on `held_out`; then the table
     is counted again on both, unless `settings.recount` is off, for nothing that is known should
@@ -67,12 +72,17 @@ def fit_mixer(
     bare = model(schema, tensors)
     tensors["static"] = build(bare, schema.parents, seen, settings.counted, settings.shipped)
     log(stage=1, buckets=float((tensors["static"][0] != 0).sum()))
-    tensors |= fit_maps(schema, tensors, model(schema, tensors), held_out)
+    if maps is None:
+        tensors |= fit_maps(schema, tensors, model(schema, tensors), held_out)
+    else:
+        tensors |= {name: maps[name].copy() for name in MAPS}
     log(stage=2)
     for rate, final_rate in settings.rates:
         quick = replace(schema, rate=rate, final_rate=final_rate, boost=0)
         bits = learn(quick, tensors, model(quick, tensors), held_out, advise)
         log(stage=3, rate=rate, bits_per_symbol=bits)
+    if maps is not None:
+        tensors |= {name: maps[name] for name in MAPS}
     if not settings.recount:
         return tensors
     both = [*seen, *held_out]

@@ -1,4 +1,4 @@
-"""`image/vq`: any size, one picture at a time, no seams, and a golden stream."""
+"""`image/vq` and `image/vq8`: any size, a picture at a time, no seams, and golden streams."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from omnicodec.codecs import (
     decompress,
     load,
 )
-from omnicodec.codecs.image import vq
+from omnicodec.codecs.image import _vq
 from omnicodec.codecs.stream import read_tokens
 
 CODEC = load("image/vq", device="cpu")
+NAMES = ("image/vq", "image/vq8")
 GOLDEN = Path(__file__).parents[2] / "golden"
 
 
@@ -41,19 +42,28 @@ def psnr(a: Image, b: Image) -> float:
     return float(10 * np.log10(255**2 / np.mean(error**2)))
 
 
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("height", "width"),
     [(1, 1), (16, 16), (17, 15), (1, 300), (250, 3), (96, 128), (0, 0), (0, 7), (5, 0)],
 )
-def test_any_size_comes_back(height: int, width: int) -> None:
+def test_any_size_comes_back(name: str, height: int, width: int) -> None:
     picture = photo(height, width)
-    (tokens,) = CODEC.encode([picture])
-    assert tokens.grid == (-(-height // 16), -(-width // 16))
+    codec = load(name, device="cpu")
+    patch = int(codec.spec.covers["height"])
+    (tokens,) = codec.encode([picture])
+    assert tokens.grid == (-(-height // patch), -(-width // patch))
     assert dict(tokens.extent) == {"height": height, "width": width}
     assert tokens.ids.shape == (1, tokens.grid[0] * tokens.grid[1])
-    (back,) = CODEC.decode([tokens])
+    (back,) = codec.decode([tokens])
     assert back.pixels.shape == picture.pixels.shape
-    assert decompress(compress(picture, "image/vq")) == back
+    assert decompress(compress(picture, name)) == back
+
+
+def test_vq8_has_a_token_for_a_quarter_of_the_pixels() -> None:
+    (coarse,), (fine,) = (load(name).encode([photo(64, 96)]) for name in NAMES)
+    assert len(fine) == 4 * len(coarse)
+    assert load("image/vq8").chunk_positions == 4 * CODEC.chunk_positions
 
 
 def test_reconstruction_resembles_the_picture() -> None:
@@ -83,11 +93,10 @@ def test_threads_share_a_codec() -> None:
 def test_tiles_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tiled decode differs from one large pass by no more than eyes can see."""
     picture = photo(48 * 16, 8 * 16)
-    monkeypatch.setattr(vq, "CORE", 12)
-    monkeypatch.setattr(vq, "MARGIN", vq.MARGIN)
+    monkeypatch.setattr(_vq, "CORE", 12)
     (tokens,) = CODEC.encode([picture])
     (tiled,) = CODEC.decode([tokens])
-    monkeypatch.setattr(vq, "CORE", 1000)
+    monkeypatch.setattr(_vq, "CORE", 1000)
     (whole,) = CODEC.decode([tokens])
     difference = np.abs(tiled.pixels.astype(int) - whole.pixels)
     assert difference.max() <= 2
@@ -120,12 +129,13 @@ def test_tokens_that_lie_about_their_size() -> None:
             CODEC.decode([Tokens(tokens.codec, tokens.fingerprint, tokens.ids, (2, 2), extent)])
 
 
-def test_golden_stream_opens() -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_golden_stream_opens(name: str) -> None:
     """Made by scripts/make_golden.py when the weights were last replaced."""
-    version = CODEC.spec.version
-    contents = read_tokens((GOLDEN / f"image-vq-{version}.omc").read_bytes())
+    stem = f"{name.replace('/', '-')}-{load(name).spec.version}"
+    contents = read_tokens((GOLDEN / f"{stem}.omc").read_bytes())
     assert contents.missing is None
-    assert contents.tokens == Tokens.load(GOLDEN / f"image-vq-{version}.npz")
+    assert contents.tokens == Tokens.load(GOLDEN / f"{stem}.npz")
 
 
 def test_mutated_streams_of_pictures() -> None:
