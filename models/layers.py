@@ -72,3 +72,10 @@ def channels_last(network: N) -> N:
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return network
+
+
+def quick_dtype(device: str) -> torch.dtype:
+    """Return bfloat16 on CPUs that have instructions for it, else float32."""
+    # Private, and so asked with care: torch has no public way to know.
+    known = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.bfloat16 if device == "cpu" and known() else torch.float32

@@ -88,7 +88,8 @@ class AudioRVQCodec(StreamingCodec[Audio]):
     def open(cls, device: str) -> AudioRVQCodec:
         import torch
 
-        from omnicodec.models.audio.rvq import AudioRVQConfig, build, quick_dtype
+        from omnicodec.models.audio.rvq import AudioRVQConfig, build
+        from omnicodec.models.layers import quick_dtype
 
         shipped = weights.read(NAME)
         tensors = {name: torch.from_numpy(array) for name, array in shipped.tensors.items()}

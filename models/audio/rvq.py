@@ -256,10 +256,3 @@ def build(
     network.encoder.to(dtype)
     network.decoder.to(dtype)
     return network.eval().requires_grad_(False)
-
-
-def quick_dtype(device: str) -> torch.dtype:
-    """Return bfloat16 on CPUs that have instructions for it, else float32."""
-    # Private, and so asked with care: torch has no public way to know.
-    known = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return torch.bfloat16 if device == "cpu" and known() else torch.float32

@@ -45,15 +45,16 @@ def require(spec: CodecSpec, settings: Settings) -> None:
 
 
 def open_media(
-    file: str, data: bytes, codec: str | Path, settings: Settings
+    file: str, data: bytes, codec: str | Path, settings: Settings, *, compressing: bool
 ) -> tuple[CodecSpec, Media]:
     """Return the item in a file's bytes and the spec of the codec that it gets.
 
+    Without a codec it is the default, which may be another where the item is compressed.
     Raises what the codec's media raise, or `UsageError` for settings it does not have.
     """
     from omnicodec.codecs import MODALITIES, describe
 
-    spec = describe(codec or choose_codec(file, data))
+    spec = describe(codec or choose_codec(file, data, compressing=compressing))
     require(spec, settings)
     return spec, MODALITIES[spec.modality].open(data)
 
@@ -95,17 +96,18 @@ def comes_in_pieces(spec: CodecSpec) -> bool:
     return spec.streaming and spec.modality == "audio"
 
 
-def choose_codec(file: str, data: bytes) -> str:
+def choose_codec(file: str, data: bytes, *, compressing: bool = False) -> str:
     """Return the default codec for a file: by its ending, else by its content."""
     from omnicodec.codecs import default_codec
     from omnicodec.codecs.media.audio_reader import HEAD_BYTES, is_sound
 
     known = _modality(file)
     if known:
-        return default_codec(known)
+        return default_codec(known, compressing=compressing)
     if is_sound(data[:HEAD_BYTES]):
         return default_codec("audio")
-    return default_codec("image" if _begins_as_picture(data) else "text")
+    modality = "image" if _begins_as_picture(data) else "text"
+    return default_codec(modality, compressing=compressing)
 
 
 def _modality(file: str) -> str:

@@ -24,7 +24,8 @@ from omnicodec.service.train.audio_prior import (
 )
 from omnicodec.service.train.balancer import Balancer
 from omnicodec.service.train.codebooks import CodebookTrainer, k_means
-from omnicodec.service.train.discriminators import Critics
+from omnicodec.service.train.critics import Critics
+from omnicodec.service.train.discriminators import Discriminators, judge_sounds
 from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.loudness_loss import LoudnessLoss
 from omnicodec.service.train.run import Run
@@ -128,7 +129,9 @@ class Training:
                 "feature": recipe.feature_weight,
             }
         ).to(self.device)
-        self.critics = Critics(recipe.discriminator_rate, self.device)
+        self.critics = Critics(
+            Discriminators().to(self.device), recipe.discriminator_rate, (0.8, 0.99)
+        )
         self.learner = Learner(
             network,
             [
@@ -207,7 +210,7 @@ class Training:
         parts = {**losses, "mel": distance.mel, "phase": distance.phase, "lost": lost}
         if self.run.progress >= recipe.adversarial:
             size = recipe.judged_hops * recipe.network.hop
-            judged = self.critics.judge(leaf, samples, size, self.run.step)
+            judged = judge_sounds(self.critics, leaf, samples, size, self.run.step)
             losses |= judged.losses
             parts |= {**judged.losses, "discriminator": judged.own}
         gradient = self.balancer.gradient(losses, leaf)

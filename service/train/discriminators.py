@@ -6,19 +6,17 @@ They train against the codec, and are thrown away after.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-Verdict = list[Tensor]
-"""The layers' outputs, the last of which is the score: above 0 for what is taken for real."""
+from omnicodec.service.train.critics import Critics, Judgement, Verdict, judged
 
 PERIODS = (2, 3, 5, 7, 11)
 WINDOWS = (256, 512, 1024)
+SLOPE = 0.1
 
 
 class PeriodDiscriminator(nn.Module):
@@ -37,7 +35,7 @@ class PeriodDiscriminator(nn.Module):
         """Judge samples `(B, T)`."""
         whole = samples.shape[1] // self.period * self.period
         x = samples[:, :whole].reshape(len(samples), 1, -1, self.period)
-        return _judge(x, self.layers, self.score)
+        return judged(x, self.layers, self.score, SLOPE)
 
 
 class SpectrumDiscriminator(nn.Module):
@@ -63,15 +61,7 @@ class SpectrumDiscriminator(nn.Module):
         parts = torch.view_as_real(spectrum) * (2 / self.size)
         power = parts.square().sum(-1, keepdim=True) + 1e-7
         # Compressed as hearing is, or only what is loud would count.
-        return _judge((parts * power**-0.35).permute(0, 3, 1, 2), self.layers, self.score)
-
-
-def _judge(x: Tensor, layers: nn.ModuleList, score: nn.Module) -> Verdict:
-    seen = []
-    for layer in layers:
-        x = F.leaky_relu(layer(x), 0.1)
-        seen.append(x)
-    return [*seen, score(x)]
+        return judged((parts * power**-0.35).permute(0, 3, 1, 2), self.layers, self.score, SLOPE)
 
 
 class Discriminators(nn.Module):
@@ -91,73 +81,22 @@ class Discriminators(nn.Module):
         return [self.members[i](samples) for i in members]
 
 
-@dataclass(frozen=True)
-class Judgement:
-    """What the discriminators make of a batch: the codec's losses, and their own."""
+def judge_sounds(
+    critics: Critics, decoded: Tensor, real: Tensor, size: int, step: int
+) -> Judgement:
+    """Let `critics` with a network of `Discriminators` judge clips `(B, T)`.
 
-    losses: dict[str, Tensor]
-    own: Tensor
-
-
-class Critics:
-    """The discriminators with their optimizer.
-
-    A step asks two of the periods and one of the spectra, in turn, about a part of the
-    clips: a third of the work, and in the mean the same gradient.
+    A step asks two of the periods and one of the spectra, in turn, about `size` samples of
+    each clip: a third of the work, and in the mean the same gradient.
     """
-
-    def __init__(self, rate: float, device: torch.device) -> None:
-        self.network = Discriminators().to(device)
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), rate, (0.8, 0.99))
-
-    def judge(self, decoded: Tensor, real: Tensor, size: int, step: int) -> Judgement:
-        """Learn from a batch `(B, T)`; return losses that have gradients by `decoded`."""
-        start = (step * 7919) % (real.shape[1] - size + 1)
-        ours, theirs = decoded[:, start : start + size], real[:, start : start + size]
-        members = [
-            step % len(PERIODS),
-            (step + 2) % len(PERIODS),
-            len(PERIODS) + step % len(WINDOWS),
-        ]
-        self.network.requires_grad_(True)
-        with torch.autocast(real.device.type, torch.bfloat16):
-            own = discriminator_loss(
-                self.network(theirs, members), self.network(ours.detach(), members)
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        own.backward()
-        self.optimizer.step()
-        self.network.requires_grad_(False)
-        with torch.autocast(real.device.type, torch.bfloat16):
-            with torch.no_grad():
-                wanted = self.network(theirs, members)
-            found = self.network(ours, members)
-        losses = {
-            "adversarial": adversarial_loss(found),
-            "feature": feature_loss(wanted, found),
-        }
-        return Judgement(losses, own.detach())
-
-
-def discriminator_loss(real: Sequence[Verdict], decoded: Sequence[Verdict]) -> Tensor:
-    """Return the hinge loss of discriminators: it falls as they get right."""
-    losses = [
-        F.relu(1 - a[-1].float()).mean() + F.relu(1 + b[-1].float()).mean()
-        for a, b in zip(real, decoded, strict=True)
+    start = (step * 7919) % (real.shape[1] - size + 1)
+    members = [
+        step % len(PERIODS),
+        (step + 2) % len(PERIODS),
+        len(PERIODS) + step % len(WINDOWS),
     ]
-    return torch.stack(losses).mean()
-
-
-def adversarial_loss(decoded: Sequence[Verdict]) -> Tensor:
-    """Return the loss of what was judged: it falls as it is taken for real."""
-    return torch.stack([F.relu(1 - b[-1].float()).mean() for b in decoded]).mean()
-
-
-def feature_loss(real: Sequence[Verdict], decoded: Sequence[Verdict]) -> Tensor:
-    """Return how far the layers' outputs are apart, each in units of its own size."""
-    losses = []
-    for a, b in zip(real, decoded, strict=True):
-        for wanted, found in zip(a[:-1], b[:-1], strict=True):
-            wanted = wanted.detach().float()
-            losses.append((found.float() - wanted).abs().mean() / (wanted.abs().mean() + 1e-6))
-    return torch.stack(losses).mean()
+    return critics.judge(
+        decoded[:, start : start + size],
+        real[:, start : start + size],
+        lambda samples: critics.network(samples, members),
+    )

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 from omnicodec.codecs import InvalidInput, UnknownCodec
 from omnicodec.service.train.audio_rvq import AudioRVQRecipe
-from omnicodec.service.train.image_vq import ImageVQRecipe
+from omnicodec.service.train.image_masked import ImageMaskedRecipe
+from omnicodec.service.train.image_rate import ImageRateRecipe
+from omnicodec.service.train.image_vq import ImageVQ8Recipe, ImageVQRecipe
 from omnicodec.service.train.run import Report, Run, RunOptions
 from omnicodec.service.train.text_bpe import TextBPERecipe
 from omnicodec.service.train.text_bytes import TextBytesRecipe
@@ -28,7 +30,10 @@ class Recipe(Protocol):
 
 RECIPES: dict[str, type[Recipe]] = {
     "audio/rvq": AudioRVQRecipe,
+    "image/masked": ImageMaskedRecipe,
+    "image/rate": ImageRateRecipe,
     "image/vq": ImageVQRecipe,
+    "image/vq8": ImageVQ8Recipe,
     "text/bpe": TextBPERecipe,
     "text/bytes": TextBytesRecipe,
     "text/patch": TextPatchRecipe,

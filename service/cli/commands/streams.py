@@ -120,7 +120,7 @@ def compress(
             if plain or chunk is not None:
                 raise UsageError("--pcm and --chunk are for codecs of sound: -c audio/rvq")
             data = read_rest(source)
-        spec, item = open_media(file, data, codec, settings)
+        spec, item = open_media(file, data, codec, settings, compressing=True)
 
         def slow() -> bytes:
             return to_stream(

@@ -72,7 +72,7 @@ def encode(
     def work(file: str) -> Work:
         path = outputs.path(file, base_name(file) + ".npz", binary=True)
         data = read_input(file)
-        spec, item = open_media(file, data, chosen, settings)
+        spec, item = open_media(file, data, chosen, settings, compressing=False)
         loaded = load(chosen or spec.name, device=device)
 
         def slow() -> tuple[Tokens, bytes]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from omnicodec.service.train.discriminators import (
-    PERIODS,
-    WINDOWS,
+from omnicodec.service.train.critics import (
     Critics,
-    Discriminators,
     adversarial_loss,
     discriminator_loss,
     feature_loss,
+)
+from omnicodec.service.train.discriminators import (
+    PERIODS,
+    WINDOWS,
+    Discriminators,
+    judge_sounds,
 )
 
 SIZE = 2400
@@ -53,15 +56,15 @@ def test_losses_fall_as_they_should() -> None:
 
 def test_they_learn_and_their_gradient_leads_to_the_real() -> None:
     torch.manual_seed(0)
-    critics = Critics(1e-3, torch.device("cpu"))
+    critics = Critics(Discriminators(), 1e-3, (0.8, 0.99))
     own = []
     for step in range(40):
         fake = noise(4).requires_grad_()
-        own.append(float(critics.judge(fake, tones(4), 2000, step).own))
+        own.append(float(judge_sounds(critics, fake, tones(4), 2000, step).own))
     assert sum(own[-5:]) < 0.8 * sum(own[:5])
     real = tones(4)
     mixed = (0.5 * real + 0.5 * noise(4)).requires_grad_()
-    judged = critics.judge(mixed, real, SIZE, 40)
+    judged = judge_sounds(critics, mixed, real, SIZE, 40)
     judged.losses["feature"].backward()
     assert mixed.grad is not None
     # Less of what is not in the real one lowers the loss.

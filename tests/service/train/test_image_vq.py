@@ -54,17 +54,18 @@ def test_it_learns(pictures: Path, tmp_path: Path) -> None:
 
 def test_export_is_a_weights_folder(pictures: Path, tmp_path: Path) -> None:
     shipped = weights.read_folder(go(pictures, tmp_path, 20))
-    assert shipped.config["version"] == 1
+    assert shipped.config["version"] == 2
     prior = StaticPrior.from_tables(shipped.prior)
     assert prior.codebook_sizes == (64,)
-    tensors = {k: torch.from_numpy(v) for k, v in shipped.tensors.items()}
+    values = weights.dequantize(shipped.tensors)
+    tensors = {k: torch.from_numpy(v) for k, v in values.items()}
     network = build(ImageVQConfig.from_dict(shipped.config), tensors)
     pixels = torch.from_numpy(Image.open(pictures / "0.png").pixels).permute(2, 0, 1)[None]
     scaled = pixels.float() / 127.5 - 1
     error = (network.decode(network.encode(scaled)) - scaled).square().mean()
     last = [row["validation_psnr"] for row in log(tmp_path) if "validation_psnr" in row][-1]
     assert -10 * float(torch.log10(error / 4)) > last - 6, "the export is not what was trained"
-    assert all(v.dtype == np.float16 for v in shipped.tensors.values())
+    assert shipped.tensors["encoder.0.expand.weight"].dtype == np.int8
 
 
 def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
@@ -88,6 +89,23 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
     monkeypatch.undo()
     resumed = weights.read_folder(go(pictures, tmp_path / "cut", 12))
     assert resumed.fingerprint == whole.fingerprint
+
+
+def test_the_last_part_is_judged_by_discriminators(pictures: Path, tmp_path: Path) -> None:
+    go(pictures, tmp_path, 200, adversarial=0.4)
+    rows = [row for row in log(tmp_path) if "train_psnr" in row]
+    assert [("adversarial" in row and "feature" in row) for row in rows] == [True, True]
+    assert rows[0]["adversarial"] < rows[1]["adversarial"], "they were not asked from the start"
+
+
+def test_it_can_begin_from_weights_and_from_another_run(pictures: Path, tmp_path: Path) -> None:
+    first = go(pictures, tmp_path / "first", 60)
+    scores = [row["validation_psnr"] for row in log(tmp_path / "first") if "validation_psnr" in row]
+    for number, begin in enumerate((first, tmp_path / "first" / "checkpoint.safetensors")):
+        folder = tmp_path / str(number)
+        go(pictures, folder, 2, begin=str(begin), matrix_rate=1e-9, other_rate=1e-9)
+        again = [row["validation_psnr"] for row in log(folder) if "validation_psnr" in row]
+        assert again[-1] == pytest.approx(scores[-1], abs=0.2)
 
 
 def test_a_run_is_not_resumed_with_other_settings(pictures: Path, tmp_path: Path) -> None:
