@@ -72,6 +72,14 @@ class Settings:
     method: str | None = None
 
 
+def listed(known: Sequence[int] | Sequence[str]) -> str:
+    """Return settings as people read them: one by one, or as a range of whole numbers."""
+    first, last = (known[0], known[-1]) if known else (0, 0)
+    if isinstance(first, int) and isinstance(last, int) and last - first + 1 == len(known) > 4:
+        return f"{first} to {last}"
+    return ", ".join(map(str, known))
+
+
 class Codec(ABC, Generic[M]):
     """Maps media of one modality to `Tokens` and back.
 
@@ -153,7 +161,7 @@ class Codec(ABC, Generic[M]):
             ("method", method, spec.methods),
         ):
             if value is not None and value not in known:
-                choices = ", ".join(map(str, known)) or "none, it has one fixed setting"
+                choices = listed(known) or "none, it has one fixed setting"
                 raise InvalidInput(f"{spec.name} has no {what} {value}; known: {choices}")
         settings = Settings(quality=quality, effort=effort, method=method)
         for item in items:

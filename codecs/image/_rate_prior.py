@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs.errors import CorruptStream, InvalidInput
+from omnicodec.codecs.image._rate_format import prior_fingerprint
 from omnicodec.codecs.image._rate_kernels import (
     Model,
     Wire,
@@ -26,7 +27,6 @@ from omnicodec.codecs.image._rate_kernels import (
 )
 from omnicodec.codecs.prior import Prior, Span
 from omnicodec.codecs.prior.rans import Codes, Source, distributions
-from omnicodec.models import weights
 from omnicodec.models.image.rate_contexts import (
     CLASSES,
     FIRST,
@@ -45,7 +45,6 @@ from omnicodec.models.image.rate_prior import OUT, SCALES, RatePriorConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT: Final = "omnicodec.prior.rate.v1"
 
 SAMPLE: Final = 512
 """Positions on which an encoder tries classes."""
@@ -88,7 +87,7 @@ class RatePrior(Prior):
             GroupNetwork(tensors, g, config.inputs(g), 2 * (stop - start))
             for g, (start, stop) in enumerate(config.spans())
         ]
-        self.fingerprint = weights.fingerprint({"format": FORMAT}, dict(tensors))
+        self.fingerprint = prior_fingerprint(tensors)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, NDArray[Any]]) -> RatePrior:

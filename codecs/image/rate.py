@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from omnicodec.codecs.codec import Codec, CodecSpec, Mask, Settings
 from omnicodec.codecs.errors import InvalidInput
-from omnicodec.codecs.image._rate_prior import RatePrior
+from omnicodec.codecs.image._rate_format import prior_fingerprint
 from omnicodec.codecs.image._tiles import passes
 from omnicodec.codecs.limits import check_pixels
 from omnicodec.codecs.media import Image, Media
@@ -22,6 +21,7 @@ from omnicodec.codecs.tokens import Tokens
 from omnicodec.models import weights
 
 if TYPE_CHECKING:
+    from omnicodec.codecs.image._rate_prior import RatePrior
     from omnicodec.models.image.rate import ImageRate
 
 NAME: Final = "image/rate"
@@ -55,9 +55,11 @@ class ImageRateCodec(Codec[Image]):
     media_type: ClassVar[type[Media]] = Image
     chunk_positions: ClassVar[int] = 1 << 11  # half a megapixel
 
-    def __init__(self, network: ImageRate, shipped: weights.Shipped, device: str) -> None:
+    def __init__(
+        self, network: ImageRate, prior: RatePrior, shipped: weights.Shipped, device: str
+    ) -> None:
         self.spec = _spec(shipped)
-        self.prior: RatePrior = _prior(shipped)
+        self.prior: RatePrior = prior
         self._network = network
         self._device = device
         self._patch = network.config.patch
@@ -82,12 +84,13 @@ class ImageRateCodec(Codec[Image]):
     def _from_shipped(cls, shipped: weights.Shipped, device: str) -> Self:
         import torch
 
+        from omnicodec.codecs.image._rate_prior import RatePrior
         from omnicodec.models.image.rate import RateConfig, build
 
         arrays = weights.dequantize(shipped.tensors)
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         network = build(RateConfig.from_dict(shipped.config), tensors, device)
-        return cls(network, shipped, device)
+        return cls(network, RatePrior.from_tensors(shipped.prior), shipped, device)
 
     def expected_grid(self, extent: Mapping[str, int], positions: int) -> tuple[int, ...]:
         height, width, quality = extent["height"], extent["width"], extent["quality"]
@@ -202,7 +205,7 @@ def _spec(shipped: weights.Shipped) -> CodecSpec:
         fingerprint=shipped.fingerprint,
         codebook_sizes=sizes,
         covers={"height": config["patch"], "width": config["patch"]},
-        prior=_prior(shipped).fingerprint,
+        prior=prior_fingerprint(shipped.prior),
         extent=("height", "width", "quality"),
         grid_rank=2,
         qualities=tuple(range(101)),
@@ -211,13 +214,3 @@ def _spec(shipped: weights.Shipped) -> CodecSpec:
         citation="shallow decoders: Yang and Mandt 2023, arXiv:2304.06244; "
         "LOT: Malvar and Staelin 1989; checkerboard: He et al. 2021, arXiv:2103.15306",
     )
-
-
-@cache
-def _shipped_prior() -> RatePrior:
-    return RatePrior.from_tensors(weights.read(NAME).prior)
-
-
-def _prior(shipped: weights.Shipped) -> RatePrior:
-    own = shipped is not weights.read(NAME)
-    return RatePrior.from_tensors(shipped.prior) if own else _shipped_prior()

@@ -34,13 +34,15 @@ def check_settings(codec: str | Path, settings: Settings) -> None:
 
 def require(spec: CodecSpec, settings: Settings) -> None:
     """Raise `UsageError` unless the codec has this quality, effort and method."""
+    from omnicodec.codecs.codec import listed
+
     for what, value, known in (
         ("quality", settings.quality, spec.qualities),
         ("effort", settings.effort, spec.efforts),
         ("method", settings.method, spec.methods),
     ):
         if value is not None and value not in known:
-            choices = ", ".join(map(str, known)) or f"none, it has one fixed {what}"
+            choices = listed(known) or f"none, it has one fixed {what}"
             raise UsageError(f"{spec.name} has no {what} {value!r}; known: {choices}")
 
 
@@ -83,7 +85,7 @@ def sound_codec(
             source.seek(-len(head), os.SEEK_CUR)
         name = default_codec("audio") if is_sound(head) else ""
     elif not name:
-        name = choose_codec(file, b"")
+        name = choose_codec(file, b"", compressing=True)
     if not name:
         return ""
     spec = describe(name)

@@ -18,6 +18,7 @@ from omnicodec.codecs import (
     decompress,
     load,
 )
+from omnicodec.codecs.codec import listed
 
 CODEC = load("text/bytes")
 (TOKENS,) = CODEC.encode([Text(b"hello")])
@@ -106,3 +107,11 @@ def test_a_method_changes_tokens_and_not_their_decoding(cased: str) -> None:
     assert decompress(compress(Text(b"words"), cased, method="upper")) == Text(b"WORDS")
     with pytest.raises(InvalidInput, match="no method lower; known: keep, upper"):
         codec.encode([], method="lower")
+
+
+def test_settings_are_listed_as_people_read_them() -> None:
+    assert listed(()) == ""
+    assert listed((2, 4, 6)) == "2, 4, 6"
+    assert listed((1, 2, 3)) == "1, 2, 3"
+    assert listed(tuple(range(101))) == "0 to 100"
+    assert listed(("fast", "best")) == "fast, best"

@@ -44,7 +44,7 @@ def picture(height: int, width: int) -> Image:
 
 def test_codecs(client: Client) -> None:
     assert client.codecs() == [describe(name) for name in available()]
-    assert client.codec("image/vq@1") == describe("image/vq")
+    assert client.codec("image/vq@2") == describe("image/vq")
 
 
 def test_results_are_those_in_process(client: Client, tmp_path: Path) -> None:

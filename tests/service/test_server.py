@@ -67,7 +67,7 @@ def test_results_are_those_in_process(stub: CodecServiceStub) -> None:
     assert list(raw.items) == [media_to_proto(decoded)] * 2
     files = stub.Decode(pb.DecodeRequest(tokens=answer.tokens[:1], format=".png"))
     assert Image.open(files.items[0].file) == decoded
-    streams = stub.Compress(pb.CompressRequest(codec="image/vq@1", items=items[:1])).streams
+    streams = stub.Compress(pb.CompressRequest(codec="image/vq@2", items=items[:1])).streams
     assert list(streams) == [compress(image, "image/vq")]
     assert list(stub.Decompress(pb.DecompressRequest(streams=streams)).items) == [raw.items[0]]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -48,12 +49,18 @@ def bits_per_position(spec: CodecSpec) -> float:
     return sum(math.log2(size) for size in spec.codebook_sizes)
 
 
+def _sizes(sizes: tuple[int, ...]) -> str:
+    """Return sizes of codebooks, equal neighbours together: "1280 3x1024"."""
+    runs = [(size, len(list(group))) for size, group in groupby(sizes)]
+    return " ".join(f"{count}x{size}" if count > 1 else str(size) for size, count in runs)
+
+
 def _row(spec: CodecSpec) -> tuple[str, ...]:
     return (
         spec.name,
         spec.modality,
         _covers(spec.covers),
-        " ".join(map(str, spec.codebook_sizes)),
+        _sizes(spec.codebook_sizes),
         f"{bits_per_position(spec):g}",
         "yes" if spec.lossless else "no",
         f"{spec.weight_bytes / 1e6:.1f} MB" if spec.weight_bytes else "none",

@@ -103,7 +103,7 @@ def test_json_is_one_object(cli: Cli) -> None:
     done = cli("compress", "photo.jpg", "notes.txt", "missing.txt", "--json")
     photo, notes, missing = json.loads(done.out)["files"]
     assert done.code == 3
-    assert photo["codec"] == "image/vq"
+    assert photo["codec"] == "image/rate"
     assert photo["bits_per_pixel"] == pytest.approx(8 * photo["bytes"] / 2000)
     assert notes["output"] == "notes.txt.omc"
     assert notes["ratio"] == pytest.approx(notes["source_bytes"] / notes["bytes"])
@@ -124,7 +124,7 @@ def test_stdin_to_stdout_and_back(cli: Cli) -> None:
 
 def test_a_picture_on_stdin_is_known_by_its_content(cli: Cli) -> None:
     stream = cli("compress", "-", stdin=Path("photo.jpg").read_bytes()).out
-    assert inspect(stream).codec == "image/vq"
+    assert inspect(stream).codec == "image/rate"
     png = cli("decompress", "-", stdin=stream).out
     assert Image.open(png).pixels.shape == (40, 50, 3)
 
@@ -134,7 +134,7 @@ def test_an_unknown_ending_leaves_it_to_the_content(cli: Cli, name: str) -> None
     Path("photo.jpg").rename(name)
     Path("words").write_text("P1 is how a picture could begin, but does not")
     assert cli("compress", name, "words").code == 0
-    assert inspect(Path(f"{name}.omc").read_bytes()).codec == "image/vq"
+    assert inspect(Path(f"{name}.omc").read_bytes()).codec == "image/rate"
     assert inspect(Path("words.omc").read_bytes()).codec == "text/bytes"
 
 

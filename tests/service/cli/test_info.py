@@ -25,16 +25,16 @@ def facts_of(cli: Cli, name: str) -> dict[str, Any]:
 
 
 def test_info_of_a_picture(cli: Cli) -> None:
-    cli("compress", "photo.jpg")
+    cli("compress", "photo.jpg", "-q", "30")
     facts = facts_of(cli, "photo.jpg.omc")
-    spec = describe("image/vq")
+    spec = describe("image/rate")
     assert facts["fingerprint"] == spec.fingerprint
     assert facts["prior"] == spec.prior
     assert facts["decodable"] is True
     assert facts["source_name"] == "photo.jpg"
     assert facts["source_bytes"] == Path("photo.jpg").stat().st_size
     assert facts["grid"] == [3, 4]
-    assert facts["extent"] == {"height": 40, "width": 50}
+    assert facts["extent"] == {"height": 40, "width": 50, "quality": 30}
     assert facts["bits_per_position"] == pytest.approx(8 * facts["bytes"] / 12)
     assert (facts["chunks"], facts["whole_chunks"], facts["damage"]) == (1, 1, None)
 
@@ -44,7 +44,7 @@ def test_info_for_people(cli: Cli) -> None:
     text = cli("info", "photo.jpg.omc").out.decode()
     assert "\ndecodable          yes\n" in text
     assert "\ngrid               3x4\n" in text
-    assert "\nextent             height 40, width 50\n" in text
+    assert "\nextent             height 40, width 50, quality 40\n" in text
     assert "None" not in text
 
 
@@ -114,7 +114,7 @@ def test_verify_says_ok_on_stdout(cli: Cli) -> None:
     done = cli("verify", "photo.jpg.omc", "notes.txt.omc")
     assert done.code == 0
     assert done.out.decode().splitlines() == [
-        "photo.jpg.omc: ok, 12 positions of image/vq",
+        "photo.jpg.omc: ok, 12 positions of image/rate",
         f"notes.txt.omc: ok, {size:,} positions of text/bytes",
     ]
     assert done.err == ""

@@ -72,9 +72,12 @@ def test_version(cli: Cli) -> None:
         (["compress", "photo.jpg", "-q", "101"], "101 is not in 0..100"),
         (["compress", "photo.jpg", "-q", "-1"], "-1 is not in 0..100"),
         (["compress", "photo.jpg", "-q", "high"], "Invalid value for '--quality' / '-q'"),
-        (["compress", "photo.jpg", "-q", "50"], "image/vq has no quality 50; known: none"),
-        (["encode", "photo.jpg", "-c", "image/vq", "-q", "50"], "image/vq has no quality 50"),
-        (["compress", "photo.jpg", "--effort", "high"], "image/vq has no effort 'high'"),
+        (["compress", "notes.txt", "-q", "50"], "text/bytes has no quality 50; known: none"),
+        (["encode", "photo.jpg", "-c", "image/vq", "-q", "51"], "image/vq has no quality 51"),
+        (
+            ["compress", "photo.jpg", "--effort", "high"],
+            "image/rate has no effort 'high'; known: fast, best",
+        ),
         (["encode", "notes.txt", "--method", "x"], "text/bytes has no method 'x'; known: none"),
         (["compress", "photo.jpg", "-c", "image/none"], "unknown codec 'image/none'; known: "),
         (["compress", "photo.jpg", "-c", "image/vq@99"], "not '99'"),
@@ -130,7 +133,9 @@ def test_codecs_lists_all(cli: Cli) -> None:
     head, *rows = cli("codecs").out.decode().splitlines()
     assert head.split()[:2] == ["NAME", "MODALITY"]
     assert [row.split()[0] for row in rows] == list(available())
-    (row,) = (row for row in rows if row.startswith("image/vq"))
+    (many,) = (row for row in rows if row.startswith("image/rate"))
+    assert " 6x4095 250x1023 " in many
+    (row,) = (row for row in rows if row.startswith("image/vq "))
     assert re.search(r"16x16 pixels +65536 +16 +no +\d+\.\d MB +Apache-2.0$", row)
 
 
