@@ -116,13 +116,15 @@ class VQCodec(Codec[Image]):
         from omnicodec.models.image.masked import MaskedTokensConfig
         from omnicodec.models.image.masked import build as build_masked
         from omnicodec.models.image.vq import ImageVQConfig, build
+        from omnicodec.models.layers import quick_dtype
 
         def tensors(of: weights.Shipped) -> dict[str, torch.Tensor]:
             stored = weights.dequantize(of.tensors)
             return {name: torch.from_numpy(array) for name, array in stored.items()}
 
         spec = cls._spec(shipped, masked, prior)
-        network = build(ImageVQConfig.from_dict(shipped.config), tensors(shipped)).to(device)
+        config = ImageVQConfig.from_dict(shipped.config)
+        network = build(config, tensors(shipped), quick_dtype(device)).to(device)
         concealer = None
         if masked.tensors:
             config = MaskedTokensConfig.from_dict(masked.config)

@@ -86,8 +86,8 @@ class ImageVQ(nn.Module):
 
     def render(self, code: Tensor) -> Tensor:
         """Return the pixels of code vectors `(B, D, h, w)`, which need not be entries."""
-        hidden = self.widen(self.decoder(self.from_code(code)))
-        pixels: Tensor = self.to_pixels(self.head(hidden))
+        hidden = self.widen(self.decoder(self.from_code(code.to(self.from_code.weight.dtype))))
+        pixels: Tensor = self.to_pixels(self.head(hidden)).float()
         return pixels
 
     def _analyse(self, pixels: Tensor) -> Tensor:
@@ -95,12 +95,21 @@ class ImageVQ(nn.Module):
         return code
 
 
-def build(config: ImageVQConfig, tensors: Mapping[str, Tensor]) -> ImageVQ:
-    """Return the network with these weights, ready for inference in float32."""
+def build(
+    config: ImageVQConfig, tensors: Mapping[str, Tensor], decoding: torch.dtype = torch.float32
+) -> ImageVQ:
+    """Return the network with these weights, ready for inference.
+
+    The encoder computes in float32, so that tokens are alike on all machines; the decoder in
+    `decoding`.
+    """
     with torch.device("meta"):
         network = ImageVQ(config)
     network.quantizer = FSQ(config.levels)
     network.load_state_dict({k: v.float() for k, v in tensors.items()}, assign=True)
+    for part in (network.from_code, network.decoder, network.widen, network.head):
+        part.to(decoding)
+    network.to_pixels.to(decoding)
     return channels_last(network.eval().requires_grad_(False))
 
 
