@@ -168,21 +168,33 @@ class RatePriorNet(nn.Module):
 
         The float model's logarithms of scales become classes.
         """
+        for name, twin, channels in self._counterparts():
+            weight, bias = (state[f"{name}.{part}"].clone() for part in ("weight", "bias"))
+            if name.endswith("out"):
+                weight[channels:] /= math.log(RATIO)
+                bias[channels:] = (bias[channels:] - math.log(LEAST)) / math.log(RATIO)
+            twin.weight.zero_()[:, : weight.shape[1]] = weight  # the rest are inputs of 0
+            twin.bias.copy_(bias)
+
+    @torch.no_grad()
+    def fill_context(self, state: Mapping[str, Tensor]) -> None:
+        """Write the weights into the state of a `context.ContextModel`: undo `load_context`."""
+        for name, twin, channels in self._counterparts():
+            weight, bias = state[f"{name}.weight"], state[f"{name}.bias"]
+            weight.copy_(twin.weight[:, : weight.shape[1]])
+            bias.copy_(twin.bias)
+            if name.endswith("out"):
+                weight[channels:] *= math.log(RATIO)
+                bias[channels:] = bias[channels:] * math.log(RATIO) + math.log(LEAST)
+
+    def _counterparts(self) -> Iterator[tuple[str, qat.Linear, int]]:
+        """Yield the context model's name of each layer, the layer, and its group's channels."""
         for g in range(len(self.groups)):
             prefix = "lowest." if g == 0 else f"groups.{g - 1}."
             names = ("expand", "hidden", "out") if g == 0 else ("enter", "expand", "project", "out")
             net = self.group(g)
-            for theirs, twin in zip(names, net.layers().values(), strict=True):
-                weight, bias = (
-                    state[f"{prefix}{theirs}.{part}"].clone() for part in ("weight", "bias")
-                )
-                if theirs == "out":
-                    weight[net.channels :] /= math.log(RATIO)
-                    bias[net.channels :] = (bias[net.channels :] - math.log(LEAST)) / math.log(
-                        RATIO
-                    )
-                twin.weight.zero_()[:, : weight.shape[1]] = weight  # the rest are inputs of 0
-                twin.bias.copy_(bias)
+            for name, twin in zip(names, net.layers().values(), strict=True):
+                yield prefix + name, twin, net.channels
 
 
 def scale_of(classes: Tensor) -> Tensor:

@@ -12,15 +12,20 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from omnicodec.codecs import InvalidInput
+from omnicodec.codecs.image._rate_prior import config_of
 from omnicodec.codecs.registry import resolve_device
 from omnicodec.models import weights
 from omnicodec.models.image.context import GROUPS, ContextModel, bits
 from omnicodec.models.image.lapped import lapped_kernels
 from omnicodec.models.image.rate import PEAK, ImageRate, RateConfig, build, mirrored, weight_of
+from omnicodec.models.image.rate_contexts import PREDICTION_BITS
+from omnicodec.models.image.rate_prior import RatePriorNet
 from omnicodec.models.layers import channels_last
 from omnicodec.service.train.audio_prior import write_prior
 from omnicodec.service.train.image_rate_prior import (
@@ -28,6 +33,7 @@ from omnicodec.service.train.image_rate_prior import (
     RatePriorSettings,
     fit_rate_prior,
     item,
+    load_integers,
 )
 from omnicodec.service.train.image_vq import GROUP_WEIGHTS
 from omnicodec.service.train.learner import Learner
@@ -61,8 +67,8 @@ class ImageRateRecipe:
 
     Each crop has a quality of its own: uniform in 0 to `common`, or now and then up to 100.
     `transform_rate` is a factor on the learning rate of the lapped transform. `begin` is a
-    checkpoint of another run to take the weights from. Fitting the exact prior at the end takes
-    `prior_minutes` more.
+    checkpoint of another run, or a folder of weights, to begin from. Fitting the exact prior at
+    the end takes `prior_minutes` more.
     """
 
     batch: int = 8
@@ -149,10 +155,7 @@ class _Training:
 
     def _begin(self, network: Trained) -> None:
         if self.recipe.begin:
-            tensors = load_file(self.recipe.begin)
-            network.load_state_dict(
-                {k.removeprefix("average/"): v for k, v in tensors.items() if "average/" in k}
-            )
+            begin(network, Path(self.recipe.begin))
             return
         chosen, spread = strongest(self.pictures, self.recipe.network)
         network.rate.start(chosen, spread)
@@ -265,6 +268,40 @@ def _fit_prior(
                 y = network.analyse(pixels, torch.tensor([quality], dtype=torch.float32))
             items.append(item(y[0].round().to(torch.int32).numpy(), quality))
     return fit_rate_prior(items, start, settings, log)
+
+
+def begin(network: Trained, path: Path) -> None:
+    """Give the networks the weights of a run's checkpoint, or of a folder of exported weights.
+
+    They may have more blocks than those had: new ones begin as nothing. Raises `InvalidInput`
+    for weights of other sizes.
+    """
+    try:
+        if path.is_dir():
+            found = _exported(weights.read_folder(path))
+        else:
+            found = {
+                k.removeprefix("average/"): v for k, v in load_file(path).items() if "average/" in k
+            }
+        unknown = network.load_state_dict(found, strict=False).unexpected_keys
+    except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as e:
+        raise InvalidInput(f"a run cannot begin from {str(path)!r}: {e}") from e
+    if unknown or not found:
+        raise InvalidInput(f"a run cannot begin from {str(path)!r}: it has other networks")
+
+
+def _exported(shipped: weights.Shipped) -> dict[str, Tensor]:
+    """Return the state of `Trained` that exported weights hold; the prior's is the context's."""
+    context = ContextModel()
+    prior = RatePriorNet(config_of(shipped.prior))
+    load_integers(prior, shipped.prior)
+    state = context.state_dict()
+    prior.fill_context(state)
+    prediction = torch.from_numpy(np.array(shipped.prior["prediction"], np.float32))
+    state["lowest.linear"] = prediction.t() / (1 << PREDICTION_BITS)
+    values = weights.dequantize(shipped.tensors)
+    rate = {f"rate.{k}": torch.from_numpy(np.array(v, np.float32)) for k, v in values.items()}
+    return {**rate, **{f"context.{k}": v for k, v in state.items()}}
 
 
 @torch.inference_mode()

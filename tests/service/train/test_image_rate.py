@@ -103,11 +103,24 @@ def test_an_interrupted_run_goes_on_as_if_nothing_had_happened(
 
 
 def test_it_can_begin_from_another_run(pictures: Path, tmp_path: Path) -> None:
-    go(pictures, tmp_path / "first", 6)
-    begin = str(tmp_path / "first" / "checkpoint.safetensors")
-    go(pictures, tmp_path / "second", 3, begin=begin, matrix_rate=1e-9, other_rate=1e-9)
-    first, second = (scores(tmp_path / name, "psnr30")[-1] for name in ("first", "second"))
-    assert second == pytest.approx(first, abs=0.05)
+    """From its checkpoint or its export, and with more blocks, which begin as nothing."""
+    export = go(pictures, tmp_path / "first", 6)
+    wanted = {name: scores(tmp_path / "first", name)[-1] for name in ("psnr30", "bpp30")}
+    larger = {"network.decoder_blocks": 2, "network.encoder_blocks": 2}
+    for begin, more in (
+        (tmp_path / "first" / "checkpoint.safetensors", {}),
+        (tmp_path / "first" / "checkpoint.safetensors", larger),
+        (export, {}),
+    ):
+        folder = tmp_path / f"{begin.name}{len(more)}"
+        go(pictures, folder, 3, begin=str(begin), matrix_rate=1e-9, other_rate=1e-9, **more)
+        found = {name: scores(folder, name)[-1] for name in wanted}
+        assert found["psnr30"] == pytest.approx(wanted["psnr30"], rel=0.02)
+        # An exported prior was fitted a little further.
+        assert 0.9 * wanted["bpp30"] < found["bpp30"] < 1.03 * wanted["bpp30"]
+    for wrong in (tmp_path, tmp_path / "first" / "log.jsonl", tmp_path / "nothing"):
+        with pytest.raises(InvalidInput, match="cannot begin"):
+            go(pictures, tmp_path / "wrong", 1, begin=str(wrong))
 
 
 def test_the_strongest_waves_come_first(pictures: Path) -> None:
