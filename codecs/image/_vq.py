@@ -123,8 +123,8 @@ class VQCodec(Codec[Image]):
             return {name: torch.from_numpy(array) for name, array in stored.items()}
 
         spec = cls._spec(shipped, masked, prior)
-        config = ImageVQConfig.from_dict(shipped.config)
-        network = build(config, tensors(shipped), quick_dtype(device)).to(device)
+        shape = ImageVQConfig.from_dict(shipped.config)
+        network = build(shape, tensors(shipped), quick_dtype(device)).to(device)
         concealer = None
         if masked.tensors:
             config = MaskedTokensConfig.from_dict(masked.config)
