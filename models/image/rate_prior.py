@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from omnicodec.models.exact import qat
-from omnicodec.models.exact.qat.fake import quantize
+from omnicodec.models.exact.qat.fake import quantize, quantized_relu
 from omnicodec.models.exact.qat.layers import accumulate
 from omnicodec.models.image.rate_contexts import FIRST, FIRST_INPUTS, FRACTION, group_inputs
 
@@ -108,8 +108,8 @@ class GroupNet(nn.Module):
 
         `x` is float `(B, inputs)`, the inputs divided by 16.
         """
-        hidden = _relu(_sums(self.enter, x))
-        inner = _relu(_sums(self.expand, hidden))
+        hidden = quantized_relu(_sums(self.enter, x), FRACTION)
+        inner = quantized_relu(_sums(self.expand, hidden), FRACTION)
         if self.project is not None:
             branch = self._rounded(_sums(self.project, inner), BRANCH)
             inner = quantize(hidden + branch, FRACTION, 8)
@@ -216,25 +216,3 @@ def logistic_bits(y: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
 
 def _sums(layer: qat.Linear, x: Tensor) -> Tensor:
     return accumulate(x, FRACTION, layer.weight, layer.bias)
-
-
-class _QuantizedReLU(torch.autograd.Function):
-    """Rounds and saturates to 0...127 steps; gradients pass between."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        steps = torch.floor(x * (1 << FRACTION) + 0.5)
-        ctx.save_for_backward((steps > 0) & (steps <= 127))
-        rounded: Tensor = steps.clamp_(0, 127).div_(1 << FRACTION)
-        return rounded
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (inside,) = ctx.saved_tensors
-        passed: Tensor = grads[0] * inside
-        return passed
-
-
-def _relu(x: Tensor) -> Tensor:
-    y: Tensor = _QuantizedReLU.apply(x)  # type: ignore[no-untyped-call]
-    return y

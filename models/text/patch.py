@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnicodec.models.exact import qat
-from omnicodec.models.exact.qat.fake import quantize
+from omnicodec.models.exact.qat.fake import quantize, quantized_relu
 from omnicodec.models.exact.qat.layers import accumulate
 
 END: Final = 256
@@ -122,7 +122,7 @@ class PatchNet(nn.Module):
     def scores(self, patch: Tensor, before: Tensor) -> Tensor:
         """Return one number for each bit of the codes, `(B, code_bits)`: 1 where positive."""
         x = torch.cat([_rows(self.patch_bytes, patch), _rows(self.before_bytes, before)], 1)
-        hidden = _relu(_sums(self.encode_in, x))
+        hidden = quantized_relu(_sums(self.encode_in, x), FRACTION)
         hidden = _residual(hidden, self.encode_up, self.encode_down, fine=not self.training)
         return _fine(_sums(self.encode_out, hidden), not self.training)
 
@@ -147,11 +147,11 @@ class PatchNet(nn.Module):
     def logits(self, bits: Tensor, batch: Batch) -> Tensor:
         """Return the logits of every row given the bits of its patch's codes."""
         c = self.config
-        trunk = _relu(_sums(self.trunk_in, bits * BIT))
+        trunk = quantized_relu(_sums(self.trunk_in, bits * BIT), FRACTION)
         places = quantize(_sums(self.trunk_out, trunk), FRACTION, 8).view(-1, c.place)
         place = places[batch.owner * c.longest + batch.place]
         x = torch.cat([place, _rows(self.window_bytes, batch.window)], 1)
-        hidden = _relu(_sums(self.decode_in, x))
+        hidden = quantized_relu(_sums(self.decode_in, x), FRACTION)
         hidden = _residual(hidden, self.decode_up, self.decode_down, fine=not self.training)
         return _fine(_sums(self.decode_out, torch.cat([hidden, place], 1)), not self.training)
 
@@ -196,26 +196,5 @@ def _fine(x: Tensor, fine: bool) -> Tensor:
 
 
 def _residual(x: Tensor, up: qat.Linear, down: qat.Linear, *, fine: bool) -> Tensor:
-    return _relu(x + _fine(_sums(down, _relu(_sums(up, x))), fine))
-
-
-class _QuantizedReLU(torch.autograd.Function):
-    """Rounds and saturates to 0...127 steps; gradients pass between."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        steps = torch.floor(x * (1 << FRACTION) + 0.5)
-        ctx.save_for_backward((steps > 0) & (steps <= 127))
-        rounded: Tensor = steps.clamp_(0, 127).div_(1 << FRACTION)
-        return rounded
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        (inside,) = ctx.saved_tensors
-        passed: Tensor = grads[0] * inside
-        return passed
-
-
-def _relu(x: Tensor) -> Tensor:
-    y: Tensor = _QuantizedReLU.apply(x)  # type: ignore[no-untyped-call]
-    return y
+    inner = quantized_relu(_sums(up, x), FRACTION)
+    return quantized_relu(x + _fine(_sums(down, inner), fine), FRACTION)

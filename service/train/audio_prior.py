@@ -15,6 +15,7 @@ from omnicodec.codecs import InvalidInput
 from omnicodec.codecs.audio._prior import audio_schema
 from omnicodec.models import weights
 from omnicodec.models.audio.rvq import AudioRVQ, AudioRVQConfig, build
+from omnicodec.service.train.files import write_prior
 from omnicodec.service.train.mixer import MixerSettings, fit_mixer
 from omnicodec.service.train.mixer.items import Items, grid_item
 from omnicodec.service.train.mixer.order import entry_order
@@ -28,8 +29,6 @@ CHUNK: Final = 1 << 10
 
 SHORT_CHUNK: Final = 50
 """Frames of some of the items that the mixers learn on: chunks of live streams are short."""
-
-FILE: Final = "prior.safetensors.zst"
 
 _SECONDS: Final = 20
 """Of sound that the network codes at once."""
@@ -122,9 +121,3 @@ def refit_prior(folder: Path, data: Path, settings: AudioPriorSettings, log: Log
     sounds = read_sounds(data, {}, network.config.rate, network.config.hop)
     codes = code_sounds(network, (sound.samples for sound in sounds))
     write_prior(folder, fit_audio_prior(codes, network.config.entries, settings, log))
-
-
-def write_prior(folder: Path, tensors: dict[str, NDArray[Any]]) -> None:
-    """Write the prior into a folder of weights, in place of any other."""
-    (folder / FILE).write_bytes(weights.pack(tensors))
-    (folder / "prior.safetensors").unlink(missing_ok=True)

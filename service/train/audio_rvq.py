@@ -20,12 +20,12 @@ from omnicodec.service.train.audio_prior import (
     AudioPriorSettings,
     code_sounds,
     fit_audio_prior,
-    write_prior,
 )
 from omnicodec.service.train.balancer import Balancer
 from omnicodec.service.train.codebooks import CodebookTrainer, k_means
 from omnicodec.service.train.critics import Critics
 from omnicodec.service.train.discriminators import Discriminators, judge_sounds
+from omnicodec.service.train.files import write_prior
 from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.loudness_loss import LoudnessLoss
 from omnicodec.service.train.run import Run

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from omnicodec.codecs import InvalidInput, Unavailable
+from omnicodec.models import weights
 from omnicodec.service.shards import read_shard
 
 
@@ -44,3 +48,9 @@ def _unpacked(path: Path) -> bytes:
             return reader.read()
     except zstandard.ZstdError as e:
         raise InvalidInput(f"{str(path)!r} is not a readable .zst file: {e}") from e
+
+
+def write_prior(folder: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write the prior into a folder of weights, in place of any other."""
+    (folder / "prior.safetensors.zst").write_bytes(weights.pack(tensors))
+    (folder / "prior.safetensors").unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from omnicodec.models.image.rate import PEAK, ImageRate, RateConfig, build, mirr
 from omnicodec.models.image.rate_contexts import PREDICTION_BITS
 from omnicodec.models.image.rate_prior import RatePriorNet
 from omnicodec.models.layers import channels_last
-from omnicodec.service.train.audio_prior import write_prior
+from omnicodec.service.train.files import write_prior
 from omnicodec.service.train.image_rate_prior import (
     Log,
     RatePriorSettings,
@@ -37,7 +37,7 @@ from omnicodec.service.train.image_rate_prior import (
 )
 from omnicodec.service.train.image_vq import GROUP_WEIGHTS
 from omnicodec.service.train.learner import Learner
-from omnicodec.service.train.pictures import Picture, crops, read_pictures
+from omnicodec.service.train.pictures import Picture, crops, read_pictures, whole
 from omnicodec.service.train.run import Run
 from omnicodec.service.train.settings import split_settings
 
@@ -210,7 +210,7 @@ class _Training:
         for quality in VALIDATION_QUALITIES:
             rates, errors = [], []
             for picture in pictures:
-                pixels = _whole(picture, self.recipe.network.patch, self.device)
+                pixels = whole(picture, self.recipe.network.patch, self.device)
                 with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16):
                     drawn, information = self.average(
                         pixels, torch.tensor([quality], device=self.device)
@@ -262,7 +262,7 @@ def _fit_prior(
     drawn = np.random.default_rng(settings.seed).integers(0, 21, (len(pictures), PASSES))
     items = []
     for picture, places in zip(pictures, drawn, strict=True):
-        pixels = _whole(picture, network.config.patch, torch.device("cpu"))
+        pixels = whole(picture, network.config.patch, torch.device("cpu"))
         for quality in places * 5.0:  # what chunks can say
             with torch.inference_mode():
                 y = network.analyse(pixels, torch.tensor([quality], dtype=torch.float32))
@@ -314,16 +314,9 @@ def strongest(pictures: list[Picture], config: RateConfig) -> tuple[Tensor, Tens
     kernels = torch.from_numpy(lapped_kernels(size)).float()
     total, count = torch.zeros(len(kernels), dtype=torch.float64), 0
     for picture in pictures[:: max(1, len(pictures) // 200)]:
-        pixels = mirrored(_whole(picture, size, torch.device("cpu")), size // 2)
+        pixels = mirrored(whole(picture, size, torch.device("cpu")), size // 2)
         found = torch.nn.functional.conv2d(pixels, kernels, stride=size)
         total += found.double().square().sum((0, 2, 3))
         count += found[0, 0].numel()
     order = total.argsort(descending=True, stable=True)[: config.channels]
     return order, (total[order] / count).sqrt().float()
-
-
-def _whole(picture: Picture, patch: int, device: torch.device) -> Tensor:
-    """Return a picture as a batch of one, cut to whole patches."""
-    height, width = (n // patch * patch for n in picture.pixels.shape[1:])
-    pixels = picture.pixels[None, :, :height, :width].to(device).float() / 127.5 - 1
-    return pixels.contiguous(memory_format=torch.channels_last)

@@ -25,7 +25,7 @@ from omnicodec.service.train.balancer import Balancer
 from omnicodec.service.train.critics import Critics
 from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.picture_critics import PictureDiscriminators, judge_pictures
-from omnicodec.service.train.pictures import Picture, crops, read_pictures
+from omnicodec.service.train.pictures import crops, read_pictures, whole
 from omnicodec.service.train.run import Run
 from omnicodec.service.train.settings import split_settings
 
@@ -211,7 +211,7 @@ class _Training:
         pictures = read_pictures(self.run.options.validation, {}, 1)
         scores = []
         for picture in pictures:
-            pixels = _whole(picture, self.recipe.network.patch, self.device)
+            pixels = whole(picture, self.recipe.network.patch, self.device)
             with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16):
                 drawn = self.average(pixels).float().clamp(-1, 1)
             scores.append(_psnr(F.mse_loss(drawn, pixels).item()))
@@ -233,7 +233,7 @@ class _Training:
         levels = self.recipe.network.levels
         counts = [np.zeros(n, np.int64) for n in levels]
         for picture in self.pictures:
-            ids = self.average.encode(_whole(picture, self.recipe.network.patch, self.device))
+            ids = self.average.encode(whole(picture, self.recipe.network.patch, self.device))
             row = ids.cpu().numpy().reshape(-1)
             for n, count in zip(levels, counts, strict=True):
                 row, digit = np.divmod(row, n)
@@ -252,13 +252,6 @@ def _first(recipe: ImageVQRecipe) -> ImageVQ:
         kept = {k.removeprefix("average/"): v for k, v in tensors.items() if "average/" in k}
         network.load_state_dict(kept)
     return network
-
-
-def _whole(picture: Picture, patch: int, device: torch.device) -> Tensor:
-    """Return a picture as a batch of one, cut to whole patches."""
-    height, width = (n // patch * patch for n in picture.pixels.shape[1:])
-    pixels = picture.pixels[None, :, :height, :width].to(device).float() / 127.5 - 1
-    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def _psnr(mean_squared_error: float) -> float:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from omnicodec.codecs.image._vq import VQCodec
 from omnicodec.codecs.image._vq_prior import WHOLE, digit_schema
 from omnicodec.codecs.registry import load
 from omnicodec.models import weights
+from omnicodec.service.train.files import write_prior
 from omnicodec.service.train.image_codebooks import decoder_metric, reduce_codebook
 from omnicodec.service.train.image_codes import Grid, code_pictures
 from omnicodec.service.train.mixer import MAPS, MixerSettings, fit_mixer
@@ -25,8 +26,6 @@ from omnicodec.service.train.pictures import read_pictures
 
 Tensors = dict[str, NDArray[Any]]
 Log = Callable[..., None]
-
-FILE: Final = "prior.safetensors.zst"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,9 +166,3 @@ def refit_prior(folder: Path, data: Path, settings: ImagePriorSettings, log: Log
     write_prior(
         folder, fit_image_prior(codes, levels, matrix, codec.chunk_positions, settings, log)
     )
-
-
-def write_prior(folder: Path, tensors: Tensors) -> None:
-    """Write the prior into a folder of weights, in place of any other."""
-    (folder / FILE).write_bytes(weights.pack(tensors))
-    (folder / "prior.safetensors").unlink(missing_ok=True)

@@ -44,6 +44,13 @@ def read_pictures(source: Path, weights: Mapping[str, float], smallest: int) -> 
     return pictures
 
 
+def whole(picture: Picture, patch: int, device: torch.device) -> Tensor:
+    """Return a picture as a batch of one, cut to whole patches: float `(1, 3, H, W)` in -1 to 1."""
+    height, width = (n // patch * patch for n in picture.pixels.shape[1:])
+    pixels = picture.pixels[None, :, :height, :width].to(device).float() / 127.5 - 1
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
 def crops(
     pictures: list[Picture], size: int, batch: int, seed: int, zoom: float
 ) -> Iterator[Tensor]:

@@ -131,3 +131,25 @@ class Range(nn.Module):
     def freeze(self) -> None:
         """Keep the fraction from now on."""
         self.frozen.fill_(True)
+
+
+class _QuantizedReLU(torch.autograd.Function):
+    """Rounds and saturates to 0...127 steps; gradients pass between."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, fraction: int) -> Tensor:
+        steps = torch.floor(x * (1 << fraction) + 0.5)
+        ctx.save_for_backward((steps > 0) & (steps <= 127))
+        rounded: Tensor = steps.clamp_(0, 127).div_(1 << fraction)
+        return rounded
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (inside,) = ctx.saved_tensors
+        return grads[0] * inside, None
+
+
+def quantized_relu(x: Tensor, fraction: int) -> Tensor:
+    """Return `x` rounded to 8 bits with `fraction` fractional ones, and cut off below 0."""
+    y: Tensor = _QuantizedReLU.apply(x, fraction)  # type: ignore[no-untyped-call]
+    return y

@@ -14,10 +14,10 @@ from safetensors.numpy import save_file
 from omnicodec.models import weights
 from omnicodec.models.image.masked import MaskedTokens, MaskedTokensConfig
 from omnicodec.models.image.vq import ImageVQ, ImageVQConfig
+from omnicodec.service.train.files import write_prior
 from omnicodec.service.train.image_vq_prior import (
     ImagePriorSettings,
     fit_image_prior,
-    write_prior,
 )
 from omnicodec.service.train.mixer import MixerSettings
 
