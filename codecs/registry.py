@@ -94,7 +94,8 @@ def _load_path(path: Path, device: str) -> AnyCodec:
 
     file = path
     if path.is_dir():
-        file = path / ("config.json" if (path / "model.safetensors").exists() else "tokenizer.json")
+        ours = any(path.glob("model.safetensors*"))
+        file = path / ("config.json" if ours else "tokenizer.json")
     try:
         trained = file.name == "config.json" and path.is_dir()
         cls = _trained_class(file) if trained else BPECodec

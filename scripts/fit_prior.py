@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("weights", type=Path, help="folder with config.json and model.safetensors")
+    parser.add_argument("weights", type=Path, help="folder with config.json and weights")
     parser.add_argument("data", type=Path, help="media: a folder of files or of .tar shards")
     parser.add_argument("--held-out", type=float, default=0.1, help="share that mixers learn on")
     parser.add_argument("--minutes", type=float, default=10.0, help="for networks of priors")

@@ -50,7 +50,16 @@ def _unpacked(path: Path) -> bytes:
         raise InvalidInput(f"{str(path)!r} is not a readable .zst file: {e}") from e
 
 
+def write_model(folder: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
+    """Write the weights into a folder of weights, in place of any others."""
+    _write(folder, "model.safetensors", tensors)
+
+
 def write_prior(folder: Path, tensors: Mapping[str, NDArray[Any]]) -> None:
     """Write the prior into a folder of weights, in place of any other."""
-    (folder / "prior.safetensors.zst").write_bytes(weights.pack(tensors))
-    (folder / "prior.safetensors").unlink(missing_ok=True)
+    _write(folder, "prior.safetensors", tensors)
+
+
+def _write(folder: Path, name: str, tensors: Mapping[str, NDArray[Any]]) -> None:
+    (folder / f"{name}.zst").write_bytes(weights.pack(tensors))
+    (folder / name).unlink(missing_ok=True)

@@ -13,7 +13,6 @@ from typing import Any, Final, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,6 +22,7 @@ from omnicodec.codecs.registry import load, resolve_device
 from omnicodec.models import weights
 from omnicodec.models.image.masked import MaskedTokens, MaskedTokensConfig
 from omnicodec.models.layers import channels_last
+from omnicodec.service.train.files import write_model
 from omnicodec.service.train.image_codes import Grid, code_pictures
 from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.pictures import read_pictures
@@ -175,7 +175,7 @@ class _Training:
         folder.mkdir(parents=True, exist_ok=True)
         names = {name for name, _ in self.learner.average.named_parameters()}
         biases = {name for name in names if name.endswith("bias")}
-        save_file(self.learner.in_8_bits(biases), folder / "model.safetensors")
+        write_model(folder, self.learner.in_7_bits(biases))
         (folder / "config.json").write_text(json.dumps(self.recipe.network.to_dict()) + "\n")
         if self.folder is None:
             return folder

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -27,7 +26,7 @@ from omnicodec.models.image.rate import PEAK, ImageRate, RateConfig, build, mirr
 from omnicodec.models.image.rate_contexts import PREDICTION_BITS
 from omnicodec.models.image.rate_prior import RatePriorNet
 from omnicodec.models.layers import channels_last
-from omnicodec.service.train.files import write_prior
+from omnicodec.service.train.files import write_model, write_prior
 from omnicodec.service.train.image_rate_prior import (
     Log,
     RatePriorSettings,
@@ -228,7 +227,7 @@ class _Training:
         folder = self.run.folder / "export"
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {k: v.float().cpu().numpy() for k, v in self.average.rate.state_dict().items()}
-        save_file(weights.quantize_rows(tensors, keep=WHOLE), folder / "model.safetensors")
+        write_model(folder, weights.quantize_rows(tensors, keep=WHOLE, bits=7))
         config = {"codec": "image/rate", "version": 1, **self.recipe.network.to_dict()}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         start = {k: v.float().cpu() for k, v in self.average.context.state_dict().items()}

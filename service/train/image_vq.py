@@ -23,6 +23,7 @@ from omnicodec.models.image.vq import ImageVQ, ImageVQConfig
 from omnicodec.models.layers import channels_last
 from omnicodec.service.train.balancer import Balancer
 from omnicodec.service.train.critics import Critics
+from omnicodec.service.train.files import write_model
 from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.picture_critics import PictureDiscriminators, judge_pictures
 from omnicodec.service.train.pictures import crops, read_pictures, whole
@@ -162,6 +163,7 @@ class _Training:
         forward = torch.compile(self.network) if recipe.compile else self.network
         batches = self._batches()
         totals: dict[str, float] = {}
+        since = run.step
         while run.progress < 1:
             pixels = next(batches)
             with torch.autocast(self.device.type, torch.bfloat16):
@@ -169,11 +171,11 @@ class _Training:
             loss, parts = self._loss(drawn, pixels)
             factor = self.learner.step(loss)
             for name, value in parts.items():
-                totals[name] = totals.get(name, 0.0) + value.item() / 100
+                totals[name] = totals.get(name, 0.0) + value.item()
             if run.step % 100 == 0:
-                psnr = _psnr(totals.pop("squared"))
-                run.log(train_psnr=psnr, **totals, rate=factor)
-                totals = {}
+                means = {name: total / (run.step - since) for name, total in totals.items()}
+                run.log(train_psnr=_psnr(means.pop("squared")), **means, rate=factor)
+                totals, since = {}, run.step
             if run.step % run.options.validate_every == 0:
                 self._validate()
             if run.checkpoint_due():
@@ -218,11 +220,11 @@ class _Training:
         self.run.log(validation_psnr=float(np.mean(scores)))
 
     def export(self) -> Path:
-        """Write configuration, half-precision weights and the prior as a weights folder."""
+        """Write configuration, weights and the prior as a weights folder."""
         folder = self.run.folder / "export"
         folder.mkdir(parents=True, exist_ok=True)
         recipe = self.recipe
-        save_file(self.learner.in_8_bits(), folder / "model.safetensors")
+        write_model(folder, self.learner.in_7_bits())
         config = {"codec": recipe.codec, "version": recipe.version, **recipe.network.to_dict()}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         save_file(self._prior().tables(), folder / "prior.safetensors")

@@ -120,12 +120,12 @@ class Learner(Generic[N]):
         """
         return {k: np.ascontiguousarray(v, np.float16) for k, v in self._averaged().items()}
 
-    def in_8_bits(self, keep: Container[str] = ()) -> dict[str, NDArray[Any]]:
-        """Return the averaged weights in 8 bits but for those named in `keep`.
+    def in_7_bits(self, keep: Container[str] = ()) -> dict[str, NDArray[Any]]:
+        """Return the averaged weights in 7 bits but for those named in `keep`.
 
         `weights.quantize_rows` says how; they are read back by `weights.dequantize`.
         """
-        return weights.quantize_rows(self._averaged(), keep=keep)
+        return weights.quantize_rows(self._averaged(), keep=keep, bits=7)
 
     def _averaged(self) -> dict[str, NDArray[np.float32]]:
         return {k: v.float().cpu().numpy() for k, v in self.average.state_dict().items()}

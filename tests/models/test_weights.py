@@ -44,21 +44,23 @@ MATRICES = arrays.arrays(
 )
 
 
-@given(MATRICES)
-def test_8_bits_are_off_by_half_a_step_of_the_row_at_most(matrix) -> None:
-    stored = weights.quantize_rows({"m": matrix})
+@given(MATRICES, st.integers(4, 8))
+def test_they_are_off_by_half_a_step_of_the_row_at_most(matrix, bits: int) -> None:
+    stored = weights.quantize_rows({"m": matrix}, bits=bits)
     assert stored["m"].dtype == np.int8
+    largest = 2 ** (bits - 1) - 1
+    assert np.abs(stored["m"]).max(initial=0) <= largest
     assert stored["m:scale"].shape == matrix.shape[:1]
     values = weights.dequantize(stored)["m"]
-    step = np.abs(matrix).max(1, keepdims=True) / 127
+    step = np.abs(matrix).max(1, keepdims=True) / largest
     assert (np.abs(values - matrix) <= 0.501 * step + 1e-30).all()
 
 
-@given(MATRICES)
-def test_8_bits_are_stable(matrix) -> None:
+@given(MATRICES, st.integers(4, 8))
+def test_they_are_stable(matrix, bits: int) -> None:
     """What was read back is stored as the same integers: exporting twice costs nothing more."""
-    stored = weights.quantize_rows({"m": matrix})
-    again = weights.quantize_rows(weights.dequantize(stored))
+    stored = weights.quantize_rows({"m": matrix}, bits=bits)
+    again = weights.quantize_rows(weights.dequantize(stored), bits=bits)
     np.testing.assert_array_equal(again["m"], stored["m"])
 
 

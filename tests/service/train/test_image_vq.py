@@ -137,4 +137,4 @@ def test_settings_and_data_are_checked(pictures: Path, tmp_path: Path) -> None:
 def test_a_schedule_by_time_ends(pictures: Path, tmp_path: Path) -> None:
     options = RunOptions(minutes=0.01, device="cpu", settings=TOY)
     train("image/vq", pictures, tmp_path, options, report=lambda _: None)
-    assert (tmp_path / "export" / "model.safetensors").exists()
+    assert (tmp_path / "export" / "model.safetensors.zst").exists()
