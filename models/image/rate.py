@@ -57,11 +57,11 @@ class RateConfig:
     stem_channels: int = 128
     stem_blocks: int = 1
     encoder_channels: int = 320
-    encoder_blocks: int = 4
+    encoder_blocks: int = 5
     decoder_channels: int = 256
-    decoder_blocks: int = 3
+    decoder_blocks: int = 4
     head_channels: int = 96
-    head_blocks: int = 2
+    head_blocks: int = 4
     kernel: int = 7
     head_kernel: int = 5
 
@@ -160,6 +160,7 @@ class Synthesis(nn.Module):
         self.norm = ChannelNorm(d)
         self.correct = Pointwise(d, c, zero=True)
         self.widen = nn.Sequential(Pointwise(d, 4 * h), nn.PixelShuffle(2))
+        self.look = Pointwise(3 * half * half, h, zero=True)
         self.head = _blocks(config.head_blocks, h, config.head_kernel, 2)
         self.head_norm = ChannelNorm(h)
         self.to_pixels = nn.Conv2d(h, 3 * half * half, 3, padding=1)
@@ -180,7 +181,11 @@ class Synthesis(nn.Module):
         linear = F.pixel_shuffle(F.conv2d(self._beyond(y), self.transform), self.patch)
         edge = self.patch // 2
         linear = linear[:, :, edge:-edge, edge:-edge]
-        drawn = self.to_pixels(self.head_norm(self.head(self.widen(hidden))))
+        # What it corrects, the head sees: ringing beside an edge is easiest to tell in pixels.
+        seen = F.pixel_unshuffle(linear, edge).unflatten(1, (3, -1))
+        seen = (seen - seen.mean(2, keepdim=True)).flatten(1, 2) / amount[:, None, None, None]
+        hidden = self.widen(hidden) + self.look(seen.clamp(-REACH, REACH).to(dtype))
+        drawn = self.to_pixels(self.head_norm(self.head(hidden)))
         drawn = F.pixel_shuffle(drawn, edge) * (GAIN * amount[:, None, None, None])
         pixels: Tensor = linear + drawn
         return pixels

@@ -228,7 +228,7 @@ class _Training:
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {k: v.float().cpu().numpy() for k, v in self.average.rate.state_dict().items()}
         write_model(folder, weights.quantize_rows(tensors, keep=WHOLE, bits=7))
-        config = {"codec": "image/rate", "version": 1, **self.recipe.network.to_dict()}
+        config = {"codec": "image/rate", "version": 2, **self.recipe.network.to_dict()}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         start = {k: v.float().cpu() for k, v in self.average.context.state_dict().items()}
         settings = RatePriorSettings(minutes=self.recipe.prior_minutes)
