@@ -95,7 +95,7 @@ class ImageVQ8Recipe(ImageVQRecipe):
     """The same for `image/vq8`: smaller patches, and so smaller networks and crops."""
 
     codec: ClassVar[str] = "image/vq8"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     crop: int = 160
     matrix_rate: float = 8e-3
