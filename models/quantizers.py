@@ -48,3 +48,14 @@ class FSQ(nn.Module):
 
     def _scale(self, digits: Tensor) -> Tensor:
         return digits * (2 / (self.levels - 1)) - 1
+
+
+def soft_round(x: Tensor, temperature: float) -> Tensor:
+    """Return `x` drawn towards the integers: itself at high temperatures, rounded at low ones.
+
+    After Agustsson and Theis, "Universally Quantized Neural Compression" (2020,
+    arXiv:2006.09952).
+    """
+    low = x.floor()
+    middle = x - low - 0.5
+    return low + 0.5 + 0.5 / math.tanh(0.5 / temperature) * torch.tanh(middle / temperature)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 MASKED: Final = "masked"
 """The folder of the network that fills in lost tokens, in that of a codec's weights."""
 
+STEPS: Final = {"fast": 0, "best": 32}
+"""Steps of the search for better tokens, for each effort."""
+
 
 class VQCodec(Codec[Image]):
     """Pictures of any size to one token a patch; `name` and `summary` say which.
@@ -101,6 +104,7 @@ class VQCodec(Codec[Image]):
             extent=("height", "width"),
             grid_rank=2,
             qualities=(*reduced, WHOLE) if reduced else (),
+            efforts=tuple(STEPS),
             weight_bytes=shipped.nbytes + masked.nbytes,
             citation="FSQ: Mentzer et al. 2023, arXiv:2309.15505; "
             "ConvNeXt: Liu et al. 2022, arXiv:2201.03545; "
@@ -151,7 +155,8 @@ class VQCodec(Codec[Image]):
         grid = self.expected_grid({"height": height, "width": width}, 0)
         ids = np.zeros(grid, np.int32)
         for part in passes(grid, CORE, MARGIN):
-            found = self._run_encoder(part.pixels(item.pixels, self._patch))
+            pixels = part.pixels(item.pixels, self._patch)
+            found = self._run_encoder(pixels, STEPS[settings.effort or next(iter(STEPS))])
             ids[part.kept()] = found[part.inside()]
         if isinstance(self.prior, DigitPrior):
             codebook = self.prior.codebooks.get(settings.quality or WHOLE)
@@ -179,13 +184,18 @@ class VQCodec(Codec[Image]):
             return spread(code_vectors(ids, self.levels), missing)
         return self._concealer.fill(ids, missing)
 
-    def _run_encoder(self, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    def _run_encoder(self, pixels: NDArray[np.uint8], steps: int) -> NDArray[np.int64]:
         import torch
 
-        with torch.inference_mode():
+        from omnicodec.models.image.vq_refine import refined
+
+        with torch.no_grad():
             # `(H, W, 3)` seen as `(1, 3, H, W)` is already in channels-last memory.
-            x = torch.from_numpy(pixels).to(self._device).permute(2, 0, 1)[None]
-            found: NDArray[np.int64] = self._network.encode(x.float() / 127.5 - 1)[0].cpu().numpy()
+            x = torch.from_numpy(pixels).to(self._device).permute(2, 0, 1)[None].float() / 127.5 - 1
+            indices = self._network.encode(x)
+        if steps:
+            indices = refined(self._network, x, indices, steps)
+        found: NDArray[np.int64] = indices[0].cpu().numpy()
         return found
 
     def _run_decoder(self, code: Vectors) -> NDArray[np.uint8]:

@@ -147,3 +147,20 @@ def efforts(
         }
         for one in measured
     }
+
+
+def searched(codec: AnyCodec, pictures: Pictures) -> dict[str, dict[str, float | None]]:
+    """Return what each effort of a tokenizer gives, at as many tokens: means over pictures."""
+    kind = MODALITIES["image"]
+    found: dict[str, dict[str, float | None]] = {}
+    for effort in codec.spec.efforts:
+        items = [
+            measure_codec(codec, kind, name, image, None, effort).item
+            for name, image in pictures.items()
+        ]
+        found[effort] = {}
+        for metric in kind.metrics:
+            values = [v for item in items if (v := item.quality[metric.name]) is not None]
+            found[effort][metric.name] = fmean(values) if values else None
+        found[effort]["seconds"] = fmean(item.seconds.encode or 0.0 for item in items)
+    return found

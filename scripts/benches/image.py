@@ -91,6 +91,11 @@ def run(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         middles = pictures(options.data, options.effort_pictures)
         cut = {str(n): image for n, image in enumerate(middles)}
         figures["efforts"] = parts.efforts(codecs[names[0]], cut, EFFORT_QUALITIES, say)
+    figures["searched"] = {}
+    for name in names[1:]:
+        if len(codecs[name].spec.efforts) > 1:
+            say(f"efforts of {name}")
+            figures["searched"][name] = parts.searched(codecs[name], items)
     figures["memory"] = None
     if not options.no_memory:
         say("memory")
@@ -214,6 +219,13 @@ def _tables(figures: Mapping[str, Any]) -> Iterator[str]:
                 ]
                 for effort, row in found.items()
             ],
+        )
+    if found := figures["searched"]:
+        efforts = [(name, effort, row) for name, of in found.items() for effort, row in of.items()]
+        names = list(efforts[0][2])
+        yield markdown(
+            ["codec", "effort", *names],
+            [[name, effort, *(number(row[n]) for n in names)] for name, effort, row in efforts],
         )
     if found := figures["memory"]:
         what = f"{found['codec']}, {found['width']}x{found['height']}"

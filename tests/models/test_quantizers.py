@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnicodec.models.quantizers import FSQ
+from omnicodec.models.quantizers import FSQ, soft_round
 
 LEVELS = st.lists(st.integers(2, 9), min_size=1, max_size=5)
 
@@ -44,3 +44,12 @@ def test_the_first_channel_is_the_lowest_digit() -> None:
     z = torch.tensor([100.0, -100.0]).view(1, 2, 1, 1)
     assert int(fsq.indices(z)) == 3
     assert int(fsq.indices(-z)) == 4 * 2
+
+
+def test_soft_rounding_goes_from_nothing_to_rounding() -> None:
+    x = torch.linspace(-3, 3, 1001)
+    assert (soft_round(x, 5.0) - x).abs().max() < 0.02
+    away = (x - x.floor() - 0.5).abs() > 0.1
+    assert (soft_round(x, 0.03) - x.round())[away].abs().max() < 0.01
+    whole = torch.arange(-3.0, 4)
+    torch.testing.assert_close(soft_round(whole, 0.2), whole)

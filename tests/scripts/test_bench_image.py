@@ -98,6 +98,13 @@ def test_bits_saved_are_those_of_chunks(photos: dict[str, Image], blocks: tuple[
     assert found["coded_bpp"] == 8 * sum(map(len, payloads)) / pixels
 
 
+def test_efforts_of_a_tokenizer(photos: dict[str, Image], blocks: tuple[str, str]) -> None:
+    found = benches("_image_parts").searched(load(blocks[0]), photos)
+    assert list(found) == ["fast", "best"]
+    assert found["best"]["psnr"] != found["fast"]["psnr"]
+    assert found["best"]["seconds"] > 0
+
+
 def test_a_fifth_of_the_tokens_is_lost(
     photos: dict[str, Image], blocks: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,3 +170,13 @@ def test_damage_leaves_the_rest_of_a_large_picture() -> None:
     # The first half but for what lies within the network's reach of the damage.
     difference = np.abs(back.pixels[:256].astype(int) - whole.pixels[:256])
     assert difference.max() <= 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_best_effort_is_closer_at_the_same_size(name: str) -> None:
+    codec, picture = load(name, device="cpu"), photo(64, 96)
+    (fast,), (best,) = codec.encode([picture]), codec.encode([picture], effort="best")
+    assert codec.encode([picture], effort="fast") == [fast]
+    assert best.grid == fast.grid
+    decoded = codec.decode([fast, best])
+    assert psnr(decoded[1], picture) > psnr(decoded[0], picture)
