@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from omnicodec.codecs.codec import Codec, CodecSpec, Decoder, Encoder, StreamingCodec
 from omnicodec.codecs.errors import (
+    Cancelled,
     CorruptStream,
     FingerprintMismatch,
     InvalidInput,
@@ -27,6 +28,7 @@ from omnicodec.codecs.media import MODALITIES, Audio, Image, Media, Series, Text
 from omnicodec.codecs.registry import available, default_codec, describe, load
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.codecs.vocabulary import Vocabulary
+from omnicodec.codecs.work import Progress, Work
 
 if TYPE_CHECKING:
     from omnicodec.codecs.stream import (
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MODALITIES",
     "Audio",
+    "Cancelled",
     "Codec",
     "CodecSpec",
     "CorruptStream",
@@ -52,6 +55,7 @@ __all__ = [
     "LimitExceeded",
     "Media",
     "OmnicodecError",
+    "Progress",
     "Series",
     "StreamingCodec",
     "Text",
@@ -60,6 +64,7 @@ __all__ = [
     "UnknownCodec",
     "Video",
     "Vocabulary",
+    "Work",
     "available",
     "compress",
     "compress_many",

@@ -16,6 +16,7 @@ from omnicodec.codecs.errors import FingerprintMismatch, InvalidInput
 from omnicodec.codecs.media import Media
 from omnicodec.codecs.threads import in_order
 from omnicodec.codecs.tokens import Tokens
+from omnicodec.codecs.work import Work
 
 if TYPE_CHECKING:
     from omnicodec.codecs.prior import Prior
@@ -64,12 +65,13 @@ class Settings:
 
     `quality` is one of `CodecSpec.qualities`, larger is better; `effort` one of
     `CodecSpec.efforts`; `method` one of `CodecSpec.methods`: ways to choose an item's tokens,
-    all of which are decoded alike. The first is the default.
+    all of which are decoded alike. The first is the default. `work` is for resumable codecs.
     """
 
     quality: int | None = None
     effort: str | None = None
     method: str | None = None
+    work: Work = field(default_factory=Work)
 
 
 def listed(known: Sequence[int] | Sequence[str]) -> str:
@@ -97,6 +99,9 @@ class Codec(ABC, Generic[M]):
 
     parallel: ClassVar[bool] = False
     """Whether items are worth a thread each: working on one takes long and releases the GIL."""
+
+    resumable: ClassVar[bool] = False
+    """Whether encoding may take minutes, and then reports to `Settings.work` and heeds it."""
 
     chunk_positions: ClassVar[int] = 1 << 16
     """Positions of a chunk of a stream: the unit of seeking, and of what damage destroys."""
@@ -148,11 +153,13 @@ class Codec(ABC, Generic[M]):
         quality: int | None = None,
         effort: str | None = None,
         method: str | None = None,
+        work: Work | None = None,
     ) -> list[Tokens]:
         """Return the tokens of each item.
 
-        Raises `InvalidInput` when an item is not of this codec's modality, or for a quality,
-        effort or method that the codec does not have.
+        `work` watches and steers the encode of one item by a resumable codec; others do not look
+        at it. Raises `InvalidInput` when an item is not of this codec's modality, or for a quality,
+        effort or method that the codec does not have, and `Cancelled` when `work` says so.
         """
         spec = self.spec
         for what, value, known in (
@@ -163,7 +170,9 @@ class Codec(ABC, Generic[M]):
             if value is not None and value not in known:
                 choices = listed(known) or "none, it has one fixed setting"
                 raise InvalidInput(f"{spec.name} has no {what} {value}; known: {choices}")
-        settings = Settings(quality=quality, effort=effort, method=method)
+        if work is not None and len(items) > 1:
+            raise InvalidInput(f"work is about one item, not {len(items)}")
+        settings = Settings(quality=quality, effort=effort, method=method, work=work or Work())
         for item in items:
             if not isinstance(item, self.media_type):
                 raise InvalidInput(

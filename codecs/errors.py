@@ -33,6 +33,10 @@ class Unavailable(OmnicodecError):
     """A service, a device or an optional dependency is not there."""
 
 
+class Cancelled(OmnicodecError):
+    """Long work was cancelled before it was done."""
+
+
 @dataclass(frozen=True)
 class ErrorCodes:
     """What one error class becomes: a process exit code and a gRPC status name."""
@@ -50,6 +54,7 @@ ERROR_CODES: dict[type[OmnicodecError], ErrorCodes] = {
     FingerprintMismatch: ErrorCodes(5, "FAILED_PRECONDITION"),
     LimitExceeded: ErrorCodes(6, "RESOURCE_EXHAUSTED"),
     Unavailable: ErrorCodes(7, "UNAVAILABLE"),
+    Cancelled: ErrorCodes(130, "CANCELLED"),
 }
 
 

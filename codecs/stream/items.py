@@ -16,6 +16,7 @@ from omnicodec.codecs.stream.omc import (
 )
 from omnicodec.codecs.threads import in_order
 from omnicodec.codecs.tokens import Tokens
+from omnicodec.codecs.work import Work
 
 
 def compress(
@@ -28,14 +29,16 @@ def compress(
     device: str = "auto",
     source_name: str = "",
     source_size: int = 0,
+    work: Work | None = None,
 ) -> bytes:
     """Return the .omc stream of one item.
 
-    `source_name` and `source_size` describe the file that the item came from, if any.
+    `work` watches and steers a resumable codec. `source_name` and `source_size` describe the
+    file that the item came from, if any.
     Raises what `load` and `Codec.encode` raise.
     """
     loaded = load(codec, device=device)
-    (tokens,) = loaded.encode([media], quality=quality, effort=effort, method=method)
+    (tokens,) = loaded.encode([media], quality=quality, effort=effort, method=method, work=work)
     return write_tokens(
         tokens, loaded, quality=quality, source_name=source_name, source_size=source_size
     )
