@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
     try:
         from omnicodec.service.client import Client
     except ModuleNotFoundError as e:
-        if not (e.name or "").startswith(("grpc", "google.rpc")):
+        if not (e.name or "").startswith(("grpc", "google.rpc", "google.longrunning")):
             raise
         from omnicodec.codecs import Unavailable
 

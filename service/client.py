@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc
+from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf import duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -29,6 +32,7 @@ from omnicodec.codecs.errors import ERROR_CODES
 from omnicodec.codecs.files import read_all
 from omnicodec.codecs.stream import inspect
 from omnicodec.service import convert
+from omnicodec.service.operation import Operation
 from omnicodec.v1 import codec_service_pb2 as pb
 from omnicodec.v1 import media_pb2
 from omnicodec.v1.codec_service_pb2_grpc import CodecServiceStub
@@ -41,7 +45,13 @@ _ERRORS: Final = {codes.grpc_status: kind for kind, codes in ERROR_CODES.items()
     "UNIMPLEMENTED": Unavailable,  # a server, but not of this service
 }
 
+_INVALID: Final = ("OPERATION_NOT_FOUND", "OPERATION_NOT_ENDED")
+"""Reasons of errors whose status stands for other errors otherwise."""
+
 _FIELD_BYTES: Final = 6  # of a tag and a length
+
+_RECONNECT_MS: Final = 2000
+"""The longest wait between two tries to reach a server; gRPC's own is two minutes."""
 
 
 class Client:
@@ -70,9 +80,11 @@ class Client:
         options = [
             ("grpc.max_receive_message_length", max_message_bytes),
             ("grpc.max_send_message_length", max_message_bytes),
+            ("grpc.max_reconnect_backoff_ms", _RECONNECT_MS),
         ]
         self._channel = grpc.insecure_channel(target, options=options)
         self._stub = CodecServiceStub(self._channel)
+        self._operations = operations_pb2_grpc.OperationsStub(self._channel)
 
     def __enter__(self) -> Self:
         return self
@@ -162,6 +174,86 @@ class Client:
         answers = self._batched("Decompress", base, "streams", map(check, _many(streams)), "items")
         return list(map(convert.media_from_proto, answers, kinds))
 
+    def start_encode(
+        self,
+        item: Item,
+        codec: str,
+        *,
+        quality: int | None = None,
+        effort: str | None = None,
+        method: str | None = None,
+        target_psnr: float | None = None,
+        target_bytes: int | None = None,
+        compress: bool = False,
+        previews: float | None = None,
+        request_id: str | None = None,
+    ) -> Operation:
+        """Begin an encode that may take minutes, and return it at once.
+
+        Its result are tokens, or with `compress` an .omc stream. A resumable codec ends early
+        when its result has a PSNR of `target_psnr` dB and is no larger than `target_bytes`, both
+        as estimated. With `previews` the server draws one that often, in seconds. Called again
+        with the same `request_id`, of at most 64 characters, the operation of the first call is
+        returned: after a call whose answer was lost. Raises `Unavailable` where the server keeps
+        no jobs.
+        """
+        outputs = pb.StartEncodeRequest.Output
+        with convert.fitting("settings"):
+            request = pb.StartEncodeRequest(
+                codec=codec,
+                quality=quality,
+                effort=effort,
+                method=method,
+                target_psnr=target_psnr,
+                target_bytes=target_bytes,
+                output=outputs.OUTPUT_STREAM if compress else outputs.OUTPUT_TOKENS,
+                request_id=uuid.uuid4().hex if request_id is None else request_id,
+            )
+            if previews is not None:
+                interval = duration_pb2.Duration()
+                interval.FromMilliseconds(round(1000 * previews))
+                request.preview_interval.CopyFrom(interval)
+        request.item.CopyFrom(_to_message(item))
+        return Operation(self, self.ask("StartEncode", request))
+
+    def operation(self, name: str) -> Operation:
+        """Return the operation of this name, such as another process began it.
+
+        Raises `InvalidInput` when there is none.
+        """
+        with convert.fitting("names"):
+            request = operations_pb2.GetOperationRequest(name=name)
+        return Operation(self, self.ask("GetOperation", request))
+
+    def operations(self, where: str = "") -> Iterator[Operation]:
+        """Return an iterator over the operations of the server, the newest first.
+
+        `where` is a filter: `done = false AND metadata.state != QUEUED AND metadata.codec =
+        image/inr`.
+        """
+        with convert.fitting("filters"):
+            request = operations_pb2.ListOperationsRequest(filter=where)
+        while True:
+            page = self.ask("ListOperations", request)
+            yield from (Operation(self, message) for message in page.operations)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    def ask(self, method: str, request: Message, *, longer: float = 0.0) -> Any:
+        """Return the answer of a method of the server; `longer` than `timeout` it may take."""
+        if request.ByteSize() > self._max_message_bytes:
+            raise LimitExceeded(
+                f"a request of {request.ByteSize():,} bytes is over the limit of "
+                f"{self._max_message_bytes:,} bytes a message"
+            )
+        return self._call(method, request, longer)
+
+    def error_of(self, code: int, message: str) -> OmnicodecError:
+        """Return the error that a google.rpc.Code of an operation stands for."""
+        status = next((s.name for s in grpc.StatusCode if s.value[0] == code), "")
+        return _ERRORS.get(status, OmnicodecError)(message)
+
     def _batched(
         self, method: str, base: Message, field: str, items: Iterable[Any], answer: str
     ) -> list[Any]:
@@ -216,10 +308,11 @@ class Client:
             send(batch)
         return answers
 
-    def _call(self, method: str, request: Message) -> Any:
+    def _call(self, method: str, request: Message, longer: float = 0.0) -> Any:
         """Return the answer to one request, asked again for as long as the server is busy."""
-        call: Callable[..., Any] = getattr(self._stub, method)
-        ends = None if self.timeout is None else time.monotonic() + self.timeout
+        stub = self._stub if hasattr(self._stub, method) else self._operations
+        call: Callable[..., Any] = getattr(stub, method)
+        ends = None if self.timeout is None else time.monotonic() + self.timeout + longer
         while True:
             left = None if ends is None else max(ends - time.monotonic(), 0.001)
             try:
@@ -244,6 +337,8 @@ class Client:
         if info is not None and info.reason == "BATCH_TOO_LARGE":
             fits = info.metadata.get("fits", "")
             return _BatchTooLarge(message, int(fits) if fits.isdecimal() else 0)
+        if info is not None and info.reason in _INVALID:
+            return InvalidInput(message)
         return kind(message)
 
 

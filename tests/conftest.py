@@ -7,6 +7,7 @@ import threading
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import ClassVar, Self
 
 import hypothesis
@@ -23,6 +24,7 @@ from omnicodec.codecs import (
     Media,
     Text,
     Tokens,
+    Video,
     registry,
 )
 from omnicodec.codecs.codec import Codec, Mask, Settings
@@ -225,3 +227,71 @@ def blocks(register: Callable[[str, type[AnyCodec]], None]) -> tuple[str, str]:
     for cls in (BlockCodec, CoarseCodec):
         register(cls.name, cls)
     return BlockCodec.name, CoarseCodec.name
+
+
+class StoredPrior(Prior):
+    fingerprint = "00000000000000ab"
+
+    def encode(self, ids: NDArray[np.int32], span: Span) -> bytes:
+        return ids.astype(np.uint8).tobytes()
+
+    def decode(self, data: bytes, span: Span) -> NDArray[np.int32]:
+        ids = np.frombuffer(data, np.uint8)
+        if ids.size != len(span):
+            raise CorruptStream("a chunk of another length")
+        return ids.reshape(1, -1).astype(np.int32)
+
+
+class FilmCodec(Codec[Video]):
+    """Grey levels of each pixel; lost ones are black."""
+
+    name: ClassVar[str] = "video/plain"
+    media_type: ClassVar[type[Media]] = Video
+    on_device: ClassVar[bool] = False
+    chunk_positions: ClassVar[int] = 48
+
+    def __init__(self) -> None:
+        self.spec, self.prior = self.describe(), StoredPrior()
+
+    @classmethod
+    def describe(cls) -> CodecSpec:
+        return CodecSpec(
+            name=cls.name,
+            version=1,
+            modality="video",
+            summary="grey levels",
+            fingerprint="00000000000000cd",
+            codebook_sizes=(256,),
+            covers={"frames": 1, "height": 1, "width": 1},
+            prior=StoredPrior.fingerprint,
+            extent=("frames", "height", "width", "numerator", "denominator"),
+            grid_rank=3,
+        )
+
+    @classmethod
+    def open(cls, device: str) -> Self:
+        return cls()
+
+    def expected_grid(self, extent: Mapping[str, int], positions: int) -> tuple[int, ...]:
+        if min(extent.values()) < 0 or not extent["denominator"]:
+            raise InvalidInput("no video has such a size")
+        return extent["frames"], extent["height"], extent["width"]
+
+    def _encode(self, item: Video, settings: Settings) -> Tokens:
+        shape = item.frames.shape[:3]
+        values = (*shape, item.fps.numerator, item.fps.denominator)
+        extent = dict(zip(self.spec.extent, values, strict=True))
+        ids = item.frames[..., 0].reshape(1, -1).astype(np.int32)
+        return Tokens(self.name, self.spec.fingerprint, ids, shape, extent)
+
+    def _decode(self, tokens: Tokens, missing: Mask | None) -> Video:
+        grey = tokens.ids.astype(np.uint8).reshape(*tokens.grid, 1)
+        fps = Fraction(tokens.extent["numerator"], tokens.extent["denominator"])
+        return Video(grey.repeat(3, 3), fps)
+
+
+@pytest.fixture
+def film_codec(register: Callable[[str, type[AnyCodec]], None]) -> str:
+    """Return the name of a codec of video that keeps grey frames exactly, without a network."""
+    register(FilmCodec.name, FilmCodec)
+    return FilmCodec.name

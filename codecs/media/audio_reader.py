@@ -76,7 +76,7 @@ class AudioReader:
         """How long a piece is; it may be changed before the first."""
 
         with contextlib.ExitStack() as stack:
-            self._sound = open_sound(_open_file(source, stack), pcm, stack)
+            self._sound = open_sound(open_source(source, stack), pcm, stack)
             stack.callback(self._sound.close)
             self._stack = stack.pop_all()
         self.sample_rate = self._sound.sample_rate
@@ -148,13 +148,17 @@ def open_sound(file: IO[bytes], pcm: PCM | None, stack: contextlib.ExitStack) ->
         # A FLAC file that was written to a pipe, which libsndfile cannot read.
         sound.close()
         file.seek(begin)
-        return _AvSound(file)
+        return AvSound(file)
     if head.startswith(_AV) or head[4:8] == b"ftyp" or head[8:12] == b"AVI ":
-        return _AvSound(file)
+        return AvSound(file)
     raise InvalidInput("not an audio file that can be read" if head else "the audio file is empty")
 
 
-def _open_file(source: Source, stack: contextlib.ExitStack) -> IO[bytes]:
+def open_source(source: Source, stack: contextlib.ExitStack) -> IO[bytes]:
+    """Return an open file of a path or bytes, or the one that was given.
+
+    What is opened here goes on the stack. Raises `InvalidInput` when it cannot be read.
+    """
     if isinstance(source, bytes | bytearray | memoryview):
         return io.BytesIO(source)
     if not isinstance(source, str | os.PathLike):
@@ -243,16 +247,21 @@ class _FileSound:
             self._file.close()
 
 
-class _AvSound:
-    """The first sound of a file that FFmpeg reads."""
+class AvSound:
+    """The first sound of a file that FFmpeg reads, of one of its `formats`.
 
-    def __init__(self, file: IO[bytes]) -> None:
+    One that ends before it should is damaged, unless it may be `cut_off`.
+    """
+
+    def __init__(
+        self, file: IO[bytes], *, formats: str = _AV_FORMATS, cut_off: bool = False
+    ) -> None:
         self._av = av = ffmpeg.import_av("sound files of this kind")
         self._errors = (av.FFmpegError, OSError, ValueError, MemoryError)
         self._pieces: list[Samples] = []
         self._ready = self._taken = 0
         try:
-            self._container = ffmpeg.open_file(av, file, _AV_FORMATS)
+            self._container = ffmpeg.open_file(av, file, formats)
             streams = [s for s in self._container.streams.audio if s.codec_context]
             if not streams:
                 raise InvalidInput("there is no sound in this file")
@@ -268,6 +277,7 @@ class _AvSound:
         if self.sample_rate < 1 or self.channels < 1:
             raise InvalidInput("there is no sound in this file")
         self.length: int | None = None
+        self._cut_off = cut_off
         self._to_float = av.AudioResampler(format="flt")
         if first is not None:
             self._add(first)
@@ -282,7 +292,7 @@ class _AvSound:
         self._pieces = [found[:, count:]]
         self._ready = max(0, self._ready - count)
         self._taken += min(count, found.shape[1])
-        if found.shape[1] < count:
+        if found.shape[1] < count and not self._cut_off:
             self._check_end()
         return np.ascontiguousarray(found[:, :count])
 

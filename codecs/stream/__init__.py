@@ -10,6 +10,7 @@ from omnicodec.codecs.stream.items import (
 )
 from omnicodec.codecs.stream.omc import StreamContents, inspect, read_tokens, write_tokens
 from omnicodec.codecs.stream.pieces import StreamReader, compress_pieces, decompress_pieces
+from omnicodec.codecs.stream.sound import decode_contents, encode_sound
 
 __all__ = [
     "StreamContents",
@@ -17,9 +18,11 @@ __all__ = [
     "compress",
     "compress_many",
     "compress_pieces",
+    "decode_contents",
     "decompress",
     "decompress_many",
     "decompress_pieces",
+    "encode_sound",
     "inspect",
     "read_tokens",
     "write_tokens",

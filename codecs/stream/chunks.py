@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import IO
 
-from omnicodec.codecs.errors import CorruptStream
+from omnicodec.codecs.errors import CorruptStream, InvalidInput
 from omnicodec.codecs.prior import Span
 from omnicodec.codecs.stream import frames
 from omnicodec.codecs.stream.header import complete, parse_header
@@ -24,19 +24,27 @@ class ChunkReader:
     """Reads a stream from a file or pipe: its header at once, then chunk by chunk.
 
     `header` is completed when the end of an open-ended stream has come; `told` says whether
-    it tells the stream's length.
+    it tells the stream's length. Of a video with sound, it is about one of both.
     """
 
-    def __init__(self, file: IO[bytes], *, partial: bool = False) -> None:
+    def __init__(self, file: IO[bytes], *, partial: bool = False, sound: bool = False) -> None:
         """Raise `CorruptStream` or `FingerprintMismatch` for a header that cannot be read.
 
-        With `partial`, iterating skips damage, and what follows it, instead of raising.
+        With `partial`, iterating skips damage, and what follows it, instead of raising. With
+        `sound`, it is the sound of a video that is read; `InvalidInput` is raised where there
+        is none.
         """
         self._frames = frames.FrameReader(file)
-        data, self.open_ended = self._frames.header()
-        self.header = parse_header(data, open_ended=self.open_ended)
+        data, version = self._frames.header()
+        self.header = parse_header(data, version=version)
+        if sound and not self.header.HasField("sound"):
+            raise InvalidInput("the stream has no sound beside it")
+        if sound:
+            self.header = self.header.sound
+        self.open_ended = version == frames.OPEN_ENDED
         self.told = not self.open_ended
-        self._partial = partial
+        self._partial, self._sound = partial, sound
+        self._two = version == frames.WITH_SOUND
 
     def __iter__(self) -> Iterator[frames.Chunk]:
         """Yield the chunks that have positions, each where its index says that it is.
@@ -56,7 +64,7 @@ class ChunkReader:
     def _checked(self) -> Iterator[frames.Chunk]:
         index = positions = 0
         while self.open_ended or positions < math.prod(self.header.grid):
-            chunk = self._frames.chunk()
+            chunk = self._next()
             if chunk is None:
                 raise CorruptStream(f"the stream is cut off: chunk {index} is not there")
             whole = positions == index * self.header.chunk_positions
@@ -70,10 +78,21 @@ class ChunkReader:
             yield chunk
             index += 1
             positions += chunk.positions
+        if self._two and self._next() is not None:
+            raise CorruptStream("a chunk stands behind the last one")
         self._frames.end()
+
+    def _next(self) -> frames.Chunk | None:
+        """Return the next chunk of what is read; the others have to be whole, and no more."""
+        while (chunk := self._frames.chunk()) is not None and chunk.sound != self._sound:
+            if not self._two:
+                raise CorruptStream("there is a chunk of sound in a stream that has none")
+        return chunk
 
     def _salvaged(self) -> Iterator[frames.Chunk]:
         for chunk in self._frames.salvage():
+            if chunk.sound != self._sound:
+                continue
             if self._fits(chunk):
                 yield chunk
             elif self.open_ended and not chunk.positions:

@@ -7,12 +7,14 @@ A `uvarint` is protobuf's base-128 integer in its shortest form; a `crc32c` is 4
 little-endian, over everything from MAGIC, or from its chunk's SYNC, up to itself. The
 sync bytes let a reader find the next whole chunk behind damage. A stream of version 2 is
 open-ended: its header was written before its length was known, and a chunk of 0 positions
-closes it. docs/format.md says more.
+closes it. One of version 3 has two streams in one, a video and its sound, whose chunks have sync
+bytes of their own. docs/format.md says more.
 """
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO, Final, TypeVar
@@ -26,7 +28,13 @@ VERSION: Final = 1
 OPEN_ENDED: Final = 2
 """The version of a stream whose length is told at its end."""
 
+WITH_SOUND: Final = 3
+"""The version of a video with sound."""
+
+VERSIONS: Final = (VERSION, OPEN_ENDED, WITH_SOUND)
+
 SYNC: Final = b"\xc5K"
+SOUND_SYNC: Final = b"\xc5S"
 
 MAX_HEADER_BYTES: Final = 1 << 20
 MAX_CHUNK_POSITIONS: Final = 1 << 26
@@ -43,6 +51,8 @@ _MAX_RESYNC_PASSES: Final = 16
 
 _PIECE: Final = 1 << 16
 
+_SYNCS: Final = re.compile(b"|".join(map(re.escape, (SYNC, SOUND_SYNC))))
+
 T = TypeVar("T")
 
 
@@ -55,11 +65,13 @@ class Chunk:
     """`payload` codes `positions` token positions; `index` counts chunks from 0.
 
     The one that closes an open-ended stream has 0 positions, and tells the stream's layout.
+    Those of a video's `sound` are counted on their own.
     """
 
     index: int
     positions: int
     payload: bytes
+    sound: bool = False
 
 
 def write_frames(header: bytes, chunks: Iterable[Chunk], version: int = VERSION) -> Iterator[bytes]:
@@ -67,7 +79,8 @@ def write_frames(header: bytes, chunks: Iterable[Chunk], version: int = VERSION)
     yield _sealed(MAGIC + bytes([version]) + _uvarint(len(header)) + header)
     for chunk in chunks:
         fields = (chunk.index, chunk.positions, len(chunk.payload))
-        yield _sealed(SYNC + b"".join(map(_uvarint, fields)) + chunk.payload)
+        sync = SOUND_SYNC if chunk.sound else SYNC
+        yield _sealed(sync + b"".join(map(_uvarint, fields)) + chunk.payload)
 
 
 def read_header(data: bytes | bytearray) -> tuple[bytes, int]:
@@ -91,16 +104,16 @@ def read_header(data: bytes | bytearray) -> tuple[bytes, int]:
         raise CutOff("the stream is cut off in its header")
     if not _seal_holds(data, 0, end):
         raise CorruptStream("the stream's header is damaged")
-    if version not in (VERSION, OPEN_ENDED):
+    if version not in VERSIONS:
         raise FingerprintMismatch(
-            f"the stream has format version {version}, this reads {VERSION} and {OPEN_ENDED}"
+            f"the stream has format version {version}, this reads {VERSIONS[0]} to {VERSIONS[-1]}"
         )
     return bytes(data[at:end]), end + 4
 
 
-def is_open_ended(data: bytes | bytearray) -> bool:
-    """Return whether a stream whose header was read tells its length only at its end."""
-    return data[len(MAGIC)] == OPEN_ENDED
+def version_of(data: bytes | bytearray) -> int:
+    """Return the version of a stream whose header was read."""
+    return data[len(MAGIC)]
 
 
 def read_chunk(data: bytes | bytearray, at: int, offset: int = 0) -> tuple[Chunk, int]:
@@ -112,7 +125,8 @@ def read_chunk(data: bytes | bytearray, at: int, offset: int = 0) -> tuple[Chunk
     index, positions, payload, end = _chunk_bounds(data, at, offset)
     if not _seal_holds(data, at, end):
         raise CorruptStream(f"the chunk at byte {offset + at} is damaged")
-    return Chunk(index, positions, bytes(data[payload:end])), end + 4
+    sound = data[at : at + len(SOUND_SYNC)] == SOUND_SYNC
+    return Chunk(index, positions, bytes(data[payload:end]), sound), end + 4
 
 
 def last_chunk(data: bytes, at: int) -> Chunk | None:
@@ -139,11 +153,13 @@ class FrameReader:
         self._data = bytearray()
         self._at = self._offset = 0
 
-    def header(self) -> tuple[bytes, bool]:
-        """Return the header's bytes and whether the stream is open-ended."""
-        (header, at), version = self._whole(lambda: (read_header(self._data), self._data[4]))
+    def header(self) -> tuple[bytes, int]:
+        """Return the header's bytes and the version of the stream."""
+        (header, at), version = self._whole(
+            lambda: (read_header(self._data), version_of(self._data))
+        )
         self._at = at
-        return header, version == OPEN_ENDED
+        return header, version
 
     def chunk(self) -> Chunk | None:
         """Return the next chunk, or None at the end; raises `CorruptStream` for damage."""
@@ -178,11 +194,11 @@ class FrameReader:
         return self._offset + len(self._data)
 
     def _find_sync(self) -> bool:
-        while (at := self._data.find(SYNC, self._at)) < 0:
+        while not (found := _SYNCS.search(self._data, self._at)):
             self._at = max(self._at, len(self._data) - len(SYNC) + 1)
             if not self._more():
                 return False
-        self._at = at
+        self._at = found.start()
         return True
 
     def _whole(self, parse: Callable[[], T]) -> T:
@@ -207,8 +223,8 @@ class FrameReader:
 def _chunk_bounds(data: bytes | bytearray, at: int, offset: int) -> tuple[int, int, int, int]:
     """Return index, positions, and where payload and checksum begin, of what looks like a chunk."""
     start = at
-    sync = data[at : at + len(SYNC)]
-    if sync != SYNC[: len(sync)]:
+    sync = bytes(data[at : at + len(SYNC)])
+    if not SYNC.startswith(sync) and not SOUND_SYNC.startswith(sync):
         raise CorruptStream(f"no chunk at byte {offset + at}")
     index, at = _read_uvarint(data, at + len(SYNC))
     positions, at = _read_uvarint(data, at)

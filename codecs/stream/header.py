@@ -29,8 +29,9 @@ def make_header(
     source_name: str = "",
     source_size: int = 0,
     metadata: Mapping[str, str] | None = None,
-) -> bytes:
-    """Return the bytes of a header; they are not canonical, and nothing hashes them."""
+    sound: StreamHeader | None = None,
+) -> StreamHeader:
+    """Return a header, of a video that of its `sound` as well."""
     spec = codec.spec
     header = StreamHeader(
         codec=spec.name,
@@ -42,20 +43,43 @@ def make_header(
         chunk_positions=chunk_positions,
         quality=quality,
         metadata=metadata or {},
+        sound=sound,
     )
     if source_name or source_size:
         header.source.name = source_name
         header.source.size = source_size
+    return header
+
+
+def header_bytes(header: StreamHeader) -> bytes:
+    """Return the bytes of a header; they are not canonical, and nothing hashes them."""
     data: bytes = header.SerializeToString(deterministic=True)
     return data
 
 
-def parse_header(data: bytes, *, open_ended: bool) -> StreamHeader:
+def parse_header(data: bytes, *, version: int) -> StreamHeader:
     """Return the header in these bytes; raises `CorruptStream` for one that no stream has."""
     try:
         header = StreamHeader.FromString(data)
     except DecodeError as e:
         raise CorruptStream("the stream's header is damaged") from e
+    _check(header, open_ended=version == frames.OPEN_ENDED)
+    if header.HasField("sound") != (version == frames.WITH_SOUND):
+        raise CorruptStream("the stream's header contradicts its version")
+    if header.HasField("sound"):
+        sound = header.sound
+        _check(sound, open_ended=False)
+        if sound.HasField("sound"):
+            raise CorruptStream("the stream's header says that its sound has sound")
+        if not (header.codec.startswith("video/") and sound.codec.startswith("audio/")):
+            raise CorruptStream(
+                f"the stream's header says that {sound.codec or 'nothing'} is the sound of "
+                f"{header.codec or 'nothing'}"
+            )
+    return header
+
+
+def _check(header: StreamHeader, *, open_ended: bool) -> None:
     most = frames.MAX_OPEN_CHUNK_POSITIONS if open_ended else frames.MAX_CHUNK_POSITIONS
     if not 0 < header.chunk_positions <= most:
         raise CorruptStream("the stream's header has an impossible chunk size")
@@ -65,7 +89,6 @@ def parse_header(data: bytes, *, open_ended: bool) -> StreamHeader:
         raise CorruptStream("the stream's header has an impossible grid")
     if open_ended and header.extent[0]:
         raise CorruptStream("the stream's header tells a length that nobody knew")
-    return header
 
 
 def check_models(header: StreamHeader, codec: AnyCodec) -> None:

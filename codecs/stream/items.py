@@ -8,12 +8,14 @@ from typing import Any
 from omnicodec.codecs.media import Media
 from omnicodec.codecs.registry import load
 from omnicodec.codecs.stream.omc import (
+    Sound,
     StreamContents,
     positions,
     read_tokens,
     reads_apart,
     write_tokens,
 )
+from omnicodec.codecs.stream.sound import decode_contents, encode_sound
 from omnicodec.codecs.threads import in_order
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.codecs.work import Work
@@ -33,14 +35,22 @@ def compress(
 ) -> bytes:
     """Return the .omc stream of one item.
 
+    A video's sound is coded by the default codec of audio and goes into the same stream.
     `work` watches and steers a resumable codec. `source_name` and `source_size` describe the
     file that the item came from, if any.
     Raises what `load` and `Codec.encode` raise.
     """
     loaded = load(codec, device=device)
+    loaded.encode([], quality=quality, effort=effort, method=method)  # says no
+    sound = encode_sound(media, device=device)  # first, since it may be refused at once
     (tokens,) = loaded.encode([media], quality=quality, effort=effort, method=method, work=work)
     return write_tokens(
-        tokens, loaded, quality=quality, source_name=source_name, source_size=source_size
+        tokens,
+        loaded,
+        quality=quality,
+        source_name=source_name,
+        source_size=source_size,
+        sound=sound,
     )
 
 
@@ -51,10 +61,7 @@ def decompress(stream: bytes, *, partial: bool = False, device: str = "auto") ->
     the codec fills in the rest. Raises `CorruptStream` for damage, `FingerprintMismatch`
     for a stream of another model.
     """
-    contents = read_tokens(stream, partial=partial, device=device)
-    codec = load(contents.tokens.codec, device=device)
-    media: Media = codec.decode([contents.tokens], missing=[contents.missing])[0]
-    return media
+    return decode_contents(read_tokens(stream, partial=partial, device=device), device=device)
 
 
 def compress_many(
@@ -77,16 +84,21 @@ def compress_many(
     settings: dict[str, Any] = {"quality": quality, "effort": effort, "method": method}
     loaded.encode([], **settings)  # says no before anything is begun
 
-    def encode(item: Media) -> Tokens:
-        return loaded.encode([item], **settings)[0]
+    def encode(item: Media) -> tuple[Tokens, Sound | None]:
+        sound = encode_sound(item, device=device)
+        return loaded.encode([item], **settings)[0], sound
 
-    def write(tokens: Tokens) -> bytes:
-        return write_tokens(tokens, loaded, quality=quality, threads=threads)
+    def write(encoded: tuple[Tokens, Sound | None]) -> bytes:
+        tokens, sound = encoded
+        return write_tokens(tokens, loaded, quality=quality, threads=threads, sound=sound)
+
+    def size(encoded: tuple[Tokens, Sound | None]) -> int:
+        return len(encoded[0])
 
     tokens = in_order(
         encode, items, parallel=loaded.parallel, size=lambda item: item.nbytes, threads=threads
     )
-    return in_order(write, tokens, parallel=loaded.prior.parallel, size=len, threads=threads)
+    return in_order(write, tokens, parallel=loaded.prior.parallel, size=size, threads=threads)
 
 
 def decompress_many(
@@ -105,9 +117,7 @@ def decompress_many(
         return read_tokens(stream, partial=partial, device=device, threads=threads)
 
     def decode(contents: StreamContents) -> Media:
-        codec = load(contents.tokens.codec, device=device)
-        media: Media = codec.decode([contents.tokens], missing=[contents.missing])[0]
-        return media
+        return decode_contents(contents, device=device)
 
     def decodes_apart(contents: StreamContents) -> bool:
         return load(contents.tokens.codec, device=device).parallel

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs.codec import Mask
-from omnicodec.codecs.errors import CorruptStream, InvalidInput, OmnicodecError
+from omnicodec.codecs.errors import (
+    CorruptStream,
+    FingerprintMismatch,
+    InvalidInput,
+    OmnicodecError,
+    UnknownCodec,
+)
 from omnicodec.codecs.limits import MAX_POSITIONS
 from omnicodec.codecs.prior import Span
 from omnicodec.codecs.registry import AnyCodec, load
@@ -21,6 +27,7 @@ from omnicodec.codecs.stream.header import (
     check_layout,
     check_models,
     complete,
+    header_bytes,
     make_header,
     parse_header,
     streaming,
@@ -29,17 +36,22 @@ from omnicodec.codecs.threads import in_order
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.v1.stream_pb2 import StreamHeader
 
+Sound = tuple[Tokens, AnyCodec]
+"""The tokens of a video's sound, and their codec."""
+
 
 @dataclass(frozen=True)
 class StreamContents:
     """What was read from a stream.
 
     `missing` marks positions that no whole chunk covered; None when nothing is missing.
+    `sound` is that of a video, None where there is none, where it was lost or not asked for.
     """
 
     tokens: Tokens
     header: StreamHeader
     missing: Mask | None = field(default=None)
+    sound: StreamContents | None = field(default=None)
 
 
 def write_tokens(
@@ -52,29 +64,51 @@ def write_tokens(
     metadata: Mapping[str, str] | None = None,
     chunk_positions: int | None = None,
     threads: int | None = None,
+    sound: Sound | None = None,
 ) -> bytes:
     """Return the .omc stream of one item's tokens; they must be `codec`'s own.
+
+    `sound` are the tokens of a video's sound and their codec: both go into one stream.
 
     Chunks are coded on `threads` threads where the prior is worth it (None: one for each
     core); the stream does not depend on that. They hold `chunk_positions` positions, unless
     the prior has a shorter code for much longer ones.
     """
+    header, chunks = _parts(tokens, codec, chunk_positions, threads)
+    version = frames.VERSION
+    if sound is not None:
+        heard, heard_chunks = _parts(*sound, None, threads)
+        header.sound.CopyFrom(heard)
+        chunks = interleaved(chunks, heard_chunks)
+        version = frames.WITH_SOUND
+    if quality is not None:
+        header.quality = quality
+    if source_name or source_size:
+        header.source.name, header.source.size = source_name, source_size
+    header.metadata.update(metadata or {})
+    return b"".join(frames.write_frames(header_bytes(header), chunks, version))
+
+
+def interleaved(
+    chunks: Sequence[frames.Chunk], sound: Sequence[frames.Chunk]
+) -> list[frames.Chunk]:
+    """Return the chunks of a video and its sound, those beside each other that are shown so."""
+    marked = [replace(chunk, sound=True) for chunk in sound]
+    placed = [(i / len(part), chunk) for part in (chunks, marked) for i, chunk in enumerate(part)]
+    return [chunk for _, chunk in sorted(placed, key=lambda pair: pair[0])]
+
+
+def _parts(
+    tokens: Tokens, codec: AnyCodec, chunk_positions: int | None, threads: int | None
+) -> tuple[StreamHeader, list[frames.Chunk]]:
+    """Return the header and the chunks of a stream of these tokens."""
     codec.check(tokens)
     chunk_positions = codec.chunk_positions if chunk_positions is None else chunk_positions
     if not 0 < chunk_positions <= frames.MAX_CHUNK_POSITIONS:
         raise InvalidInput(f"chunks hold 1 to {frames.MAX_CHUNK_POSITIONS} positions")
     chunks = _encode(tokens, codec, chunk_positions, threads)
-    header = make_header(
-        codec,
-        tokens.grid,
-        tokens.extent,
-        chunk_positions=max((chunk.positions for chunk in chunks), default=chunk_positions),
-        quality=quality,
-        source_name=source_name,
-        source_size=source_size,
-        metadata=metadata,
-    )
-    return b"".join(frames.write_frames(header, chunks))
+    largest = max((chunk.positions for chunk in chunks), default=chunk_positions)
+    return make_header(codec, tokens.grid, tokens.extent, chunk_positions=largest), chunks
 
 
 def _encode(
@@ -112,11 +146,11 @@ def inspect(stream: bytes) -> StreamHeader:
     its grid and extent are 0 long.
     """
     data, at = frames.read_header(stream)
-    open_ended = frames.is_open_ended(stream)
-    header = parse_header(data, open_ended=open_ended)
-    if open_ended:
+    version = frames.version_of(stream)
+    header = parse_header(data, version=version)
+    if version == frames.OPEN_ENDED:
         last = frames.last_chunk(stream, at)
-        if last is not None and not last.positions:
+        if last is not None and not last.positions and not last.sound:
             complete(header, last)
     return header
 
@@ -128,13 +162,39 @@ def read_tokens(
     partial: bool = False,
     device: str = "auto",
     threads: int | None = None,
+    sound: bool = True,
 ) -> StreamContents:
     """Return the tokens of an .omc stream, made by `codec` or else by the one that it names.
 
     With `partial`, positions of damaged chunks are marked in `StreamContents.missing`
     instead of raising `CorruptStream`; their ids are 0. `threads` are as in `write_tokens`.
+    The `sound` of a video comes along; with `partial` it is left out where nothing of it is
+    whole, or where another model made it.
     """
     chunks = ChunkReader(io.BytesIO(stream), partial=partial)
+    contents = _read(chunks, codec, partial, device, threads)
+    if not sound or not contents.header.HasField("sound"):
+        return contents
+    try:
+        chunks = ChunkReader(io.BytesIO(stream), partial=partial, sound=True)
+        heard = _read(chunks, None, partial, device, threads)
+    except (CorruptStream, FingerprintMismatch, UnknownCodec):
+        if not partial:
+            raise
+        return contents
+    if heard.missing is not None and heard.missing.all():
+        return contents
+    return replace(contents, sound=heard)
+
+
+def _read(
+    chunks: ChunkReader,
+    codec: AnyCodec | None,
+    partial: bool,
+    device: str,
+    threads: int | None,
+) -> StreamContents:
+    """Return the tokens of one of the streams in a stream."""
     header = chunks.header
     codec = codec or load(header.codec, device=device)
     check_models(header, codec)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from omnicodec.codecs.codec import Encoder, StreamingCodec
 from omnicodec.codecs.errors import CorruptStream, InvalidInput
 from omnicodec.codecs.limits import check_count
-from omnicodec.codecs.media import Media
+from omnicodec.codecs.media import Media, Video
 from omnicodec.codecs.registry import AnyCodec, load
 from omnicodec.codecs.stream import frames
 from omnicodec.codecs.stream.chunks import ChunkReader, open_span
@@ -22,6 +22,7 @@ from omnicodec.codecs.stream.header import (
     check_layout,
     check_models,
     end_chunk,
+    header_bytes,
     make_header,
 )
 from omnicodec.codecs.threads import in_order
@@ -54,7 +55,8 @@ def compress_pieces(
     positions as suit the codec; short ones suit live streams, and cost some bytes each.
 
     Raises `InvalidInput` for a codec that does not work in pieces, what `load` raises, and
-    while iterating what `Encoder.push` raises.
+    while iterating what `Encoder.push` raises, and `InvalidInput` for video with sound, which
+    only a stream of known length can have.
     """
     loaded = load(codec, device=device)
     if not isinstance(loaded, StreamingCodec):
@@ -68,6 +70,8 @@ def compress_pieces(
 
 def _tokens(encoder: Encoder[Any], pieces: Iterable[Media]) -> Iterator[Tokens]:
     for piece in pieces:
+        if isinstance(piece, Video) and piece.audio is not None:
+            raise InvalidInput("a video in pieces cannot have sound: only a whole one can")
         yield encoder.push(piece)
     yield encoder.finish()
 
@@ -95,7 +99,7 @@ def _compress(
     header = make_header(
         codec, parts.grid, parts.extent, chunk_positions=size, quality=quality, **source
     )
-    yield from frames.write_frames(header, chunks(), frames.OPEN_ENDED)
+    yield from frames.write_frames(header_bytes(header), chunks(), frames.OPEN_ENDED)
 
 
 class _Parts:
@@ -168,15 +172,17 @@ class StreamReader:
         partial: bool = False,
         live: bool = False,
         device: str = "auto",
+        sound: bool = False,
     ) -> None:
         """Read the header of a stream in bytes or in an open file or pipe.
 
-        With `partial`, damage does not end the stream. A `live` stream is not read ahead.
+        With `partial`, damage does not end the stream. A `live` stream is not read ahead. Of a
+        video with sound, the frames are decoded, or with `sound` only that.
         Raises `CorruptStream`, `FingerprintMismatch`, and `InvalidInput` for a codec that
         does not work in pieces.
         """
         file = io.BytesIO(source) if isinstance(source, bytes) else source
-        self._chunks = ChunkReader(file, partial=partial)
+        self._chunks = ChunkReader(file, partial=partial, sound=sound)
         self._partial, self._live = partial, live
         codec = load(self.header.codec, device=device)
         check_models(self.header, codec)

@@ -5,6 +5,8 @@
     batch.py      the same work on one file after another
     files.py      inputs, outputs, stdin, stdout; what is refused before any work
     naming.py     default output names
+    screen.py     how far the work is
+    long_work.py  encodes of minutes: their checkpoints, and Ctrl-C
 
 Nothing heavy is imported at the top of these modules: `omnicodec --help` has to be quick.
 """

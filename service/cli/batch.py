@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from omnicodec.service.cli.console import State, complain, explain, note, print_json, progress
+from omnicodec.service.cli.console import State, complain, explain, note, print_json
 from omnicodec.service.cli.naming import shown_name
+from omnicodec.service.cli.screen import Screen
 
 if TYPE_CHECKING:
     from omnicodec.codecs.registry import AnyCodec
@@ -68,23 +69,26 @@ def run_each(
     *,
     as_json: bool,
     say: Callable[[str], None] = note,
+    screen: Screen | None = None,
 ) -> None:
     """Run `work` on each file and report it; exit with the code of the first failure, if any.
 
-    Lines of files that are done go to `say`, those of failures always to stderr.
+    Lines of files that are done go to `say`, those of failures always to stderr. `screen` is the
+    one that `work` uses as well, if it uses one.
     """
+    from omnicodec.codecs import Cancelled
     from omnicodec.codecs.threads import in_order
 
     first_failure = 0
     results: list[dict[str, Any]] = []
     tasks = (_Task(file, work(file)) for file in files)
-    with progress(len(files)) as advance:
+    with screen or Screen(len(files)) as shown:
         for task in in_order(_Task.run, tasks, parallel=_Task.is_parallel, size=_Task.size):
             name = shown_name(task.file)
             try:
                 done = task.finish()
-            except BrokenPipeError:
-                raise  # nobody reads any more: not this file's fault
+            except (BrokenPipeError, Cancelled):
+                raise  # nobody reads or waits any more: not this file's fault
             except Exception as e:
                 message, code = explain(e)
                 first_failure = first_failure or code
@@ -95,7 +99,7 @@ def run_each(
             else:
                 say(f"{name}{done.line}")
                 results.append({"input": name, **done.facts})
-            advance()
+            shown.advance()
     if as_json:
         print_json({"files": results})
     raise typer.Exit(first_failure)

@@ -1,11 +1,10 @@
-"""What the program says: lines on stderr, one JSON object on stdout, progress on a terminal."""
+"""What the program says: lines on stderr, one JSON object on stdout."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,17 +66,3 @@ def print_json(value: Mapping[str, Any]) -> None:
 def is_terminal(stream: Any) -> bool:
     """Return whether a standard stream is there and is a terminal."""
     return stream is not None and stream.isatty()
-
-
-@contextmanager
-def progress(total: int) -> Iterator[Callable[[], None]]:
-    """Give a function that moves a bar on, on a terminal and where there is more than one step."""
-    if total < 2 or not is_terminal(sys.stderr):
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("files", total=total)
-        yield lambda: bar.advance(task)

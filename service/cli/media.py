@@ -14,6 +14,7 @@ from omnicodec.service.cli.pipes import Pipe
 if TYPE_CHECKING:
     from omnicodec.codecs import CodecSpec, Media
     from omnicodec.codecs.codec import Settings
+    from omnicodec.codecs.media.raw_video import RawVideo
 
 
 def named(codec: str) -> str | Path:
@@ -47,18 +48,51 @@ def require(spec: CodecSpec, settings: Settings) -> None:
 
 
 def open_media(
-    file: str, data: bytes, codec: str | Path, settings: Settings, *, compressing: bool
+    file: str,
+    data: bytes,
+    codec: str | Path,
+    settings: Settings,
+    *,
+    compressing: bool,
+    raw: RawVideo | None = None,
 ) -> tuple[CodecSpec, Media]:
     """Return the item in a file's bytes and the spec of the codec that it gets.
 
     Without a codec it is the default, which may be another where the item is compressed.
-    Raises what the codec's media raise, or `UsageError` for settings it does not have.
+    `raw` says that it is frames of video. Raises what the codec's media raise, or `UsageError`
+    for settings it does not have and for raw frames given to another modality.
     """
-    from omnicodec.codecs import MODALITIES, describe
+    from omnicodec.codecs import MODALITIES, Video, default_codec, describe
 
+    if raw is not None and not codec:
+        codec = default_codec("video", compressing=compressing)
     spec = describe(codec or choose_codec(file, data, compressing=compressing))
     require(spec, settings)
-    return spec, MODALITIES[spec.modality].open(data)
+    if raw is None:
+        return spec, MODALITIES[spec.modality].open(data)
+    if spec.modality != "video":
+        raise UsageError(f"--raw is for codecs of video, and {spec.name} is none")
+    return spec, Video.from_raw(data, raw)
+
+
+def parse_raw(text: str) -> RawVideo | None:
+    """Return what --raw says of an input; raises `UsageError`."""
+    from omnicodec.codecs import OmnicodecError
+    from omnicodec.codecs.media.raw_video import RawVideo
+
+    try:
+        return RawVideo.parse(text) if text else None
+    except OmnicodecError as e:
+        raise UsageError(f"--raw: {e}") from e
+
+
+def check_raw_format(text: str) -> None:
+    """Raise `UsageError` unless --raw names a format of frames."""
+    from omnicodec.codecs.media.raw_video import PIXEL_FORMATS
+
+    if text and text not in PIXEL_FORMATS:
+        known = ", ".join(PIXEL_FORMATS)
+        raise UsageError(f"--raw: unknown pixel format {text!r}; known: {known}")
 
 
 def sound_codec(

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import re
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from omnicodec.service.cli.console import State
+from omnicodec.service.cli.console import State, UsageError
+
+if TYPE_CHECKING:
+    from omnicodec.service.targets import Targets
 
 
 def state_of(context: typer.Context) -> State:
     """Return the global options of this invocation."""
     state: State = context.obj
     return state
+
+
+def targets_of(psnr: float | None, size: int | None) -> Targets:
+    """Return the targets of --target-psnr and --target-size; raises `UsageError`."""
+    from omnicodec.codecs import InvalidInput
+    from omnicodec.service.targets import Targets
+
+    try:
+        return Targets(psnr=psnr, nbytes=size)
+    except InvalidInput as e:
+        raise UsageError(f"--target-psnr: {e}") from e
 
 
 def _device(context: typer.Context, value: str) -> str:
@@ -23,6 +38,18 @@ def _quality(value: int | None) -> int | None:
     if value is not None and not 0 <= value <= 100:
         raise typer.BadParameter(f"{value} is not in 0..100")
     return value
+
+
+_UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kKMG]?i?)B?", text)
+    unit = found[2].replace("K", "k") if found else ""
+    unit = unit.replace("ki", "Ki")
+    if found is None or unit not in _UNITS or not (size := int(float(found[1]) * _UNITS[unit])):
+        raise typer.BadParameter(f"{text!r} is no size such as 4000, 100k or 2M")
+    return size
 
 
 # Arguments are hidden from the list of options: usage lines and descriptions name them. Each
@@ -97,6 +124,27 @@ Method = Annotated[
     ),
 ]
 
+TargetPSNR = Annotated[
+    float | None,
+    typer.Option(
+        "--target-psnr",
+        metavar="DB",
+        help="End as soon as the result is this good, with codecs that improve it step by step. "
+        "Default: when they are done.",
+    ),
+]
+
+TargetSize = Annotated[
+    int | None,
+    typer.Option(
+        "--target-size",
+        metavar="BYTES",
+        parser=_size,
+        help="End as soon as the result is this small, such as 100k or 2M; with --target-psnr, as "
+        "soon as it is both. Default: when they are done.",
+    ),
+]
+
 PCM_INPUT = Annotated[
     str,
     typer.Option(
@@ -116,6 +164,29 @@ PCM_OUTPUT = Annotated[
         show_default=False,
         help="Write sound as plain samples: u8, s16le, s24le, s32le, f32le or f64le. Default: a "
         "WAV, or what the ending of -o says.",
+    ),
+]
+
+RAW_INPUT = Annotated[
+    str,
+    typer.Option(
+        "--raw",
+        metavar="FORMAT:WxH:FPS",
+        show_default=False,
+        help="The input is raw frames of video, such as yuv420p:640x360:25 or "
+        "yuv420p10le:1920x1080:30000/1001; :709 or :601 or :2020, and :pc or :tv, may follow. "
+        "Default: a video file says itself.",
+    ),
+]
+
+RAW_OUTPUT = Annotated[
+    str,
+    typer.Option(
+        "--raw",
+        metavar="FORMAT",
+        show_default=False,
+        help="Write video as raw frames: yuv420p, yuv444p, nv12, rgb24 and others. Default: an "
+        "MP4, or what the ending of -o says.",
     ),
 ]
 

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from omnicodec.codecs import CodecSpec, CorruptStream, OmnicodecError, describe
+from omnicodec.codecs.stream import inspect
 from omnicodec.codecs.stream.chunks import ChunkReader
 
 if TYPE_CHECKING:
@@ -18,11 +19,20 @@ def survey(stream: bytes) -> dict[str, Any]:
 
     Raises `CorruptStream` when the header cannot be read; damage behind it is a fact.
     """
-    header, found = _whole_chunks(stream)
+    if not inspect(stream).HasField("sound"):
+        return {**_facts(stream, len(stream)), "sound": None}
+    heard = _bytes_of_sound(stream)
+    facts = _facts(stream, len(stream) - heard)
+    return {**facts, "bytes": len(stream), "sound": _facts(stream, heard, sound=True)}
+
+
+def _facts(stream: bytes, size: int, *, sound: bool = False) -> dict[str, Any]:
+    """Return the facts about a stream, or about the sound in it, of so many bytes."""
+    header, found = _whole_chunks(stream, sound)
     spec, obstacle = _match(header)
     positions = math.prod(header.grid)
     expected = -(-positions // header.chunk_positions)
-    damage = _damage(stream)
+    damage = _damage(stream, sound)
     extent: Any = list(header.extent)
     if spec is not None and len(spec.extent) == len(extent):
         extent = dict(zip(spec.extent, extent, strict=True))
@@ -35,8 +45,8 @@ def survey(stream: bytes) -> dict[str, Any]:
         "obstacle": obstacle,
         "source_name": header.source.name or None,
         "source_bytes": header.source.size or None,
-        "bytes": len(stream),
-        "bits_per_position": 8 * len(stream) / positions if positions and not damage else None,
+        "bytes": size,
+        "bits_per_position": 8 * size / positions if positions and not damage else None,
         "positions": positions,
         "grid": list(header.grid),
         "extent": extent,
@@ -64,9 +74,13 @@ def _match(header: StreamHeader) -> tuple[CodecSpec | None, str | None]:
     return spec, None
 
 
-def _whole_chunks(stream: bytes) -> tuple[StreamHeader, dict[int, int]]:
+def _bytes_of_sound(stream: bytes) -> int:
+    return sum(len(c.payload) for c in ChunkReader(io.BytesIO(stream), partial=True, sound=True))
+
+
+def _whole_chunks(stream: bytes, sound: bool) -> tuple[StreamHeader, dict[int, int]]:
     """Return the header, completed as far as the chunks tell, and the positions of whole ones."""
-    reader = ChunkReader(io.BytesIO(stream), partial=True)
+    reader = ChunkReader(io.BytesIO(stream), partial=True, sound=sound)
     header = reader.header
     found = {chunk.index: chunk.positions for chunk in reader}
     if not reader.told and found:
@@ -76,10 +90,10 @@ def _whole_chunks(stream: bytes) -> tuple[StreamHeader, dict[int, int]]:
     return header, found
 
 
-def _damage(stream: bytes) -> str | None:
+def _damage(stream: bytes, sound: bool) -> str | None:
     """Return what is wrong with the first chunk that is not as it should be."""
     try:
-        for _ in ChunkReader(io.BytesIO(stream)):
+        for _ in ChunkReader(io.BytesIO(stream), sound=sound):
             pass
     except CorruptStream as e:
         return str(e)

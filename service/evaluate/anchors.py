@@ -22,6 +22,7 @@ from omnicodec.service.evaluate.sound_formats import (
     decode_av,
     encode_vorbis,
 )
+from omnicodec.service.evaluate.video_formats import SVT_AV1, X264, X265, VideoFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class Anchor:
     `setting` is how a step of the ladder reads, with {} for its number. `encode` takes media
     and a setting and gives a file's bytes; `decode` is its inverse. `options` says how the
     format is run, `version` by what. `requires` maps modules to the
-    distributions that they come from.
+    distributions that they come from. `frame_bits` gives the bits of each frame of a video.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Anchor:
     decode: Callable[[bytes], Any]
     requires: Mapping[str, str] = field(default_factory=dict)
     version: Callable[[], str] = lambda: ""
+    frame_bits: Callable[[bytes], tuple[float, ...]] | None = None
 
 
 def choose(modality: str, names: Sequence[str]) -> list[Anchor]:
@@ -142,6 +144,23 @@ def _sound_format(name: str, form: AVFormat, described: str, ladder: tuple[int, 
     )
 
 
+def _video_format(name: str, form: VideoFormat, described: str, ladder: tuple[int, ...]) -> Anchor:
+    """Return the anchor of a codec that FFmpeg's libraries run."""
+    return Anchor(
+        name=name,
+        title=form.title,
+        modality="video",
+        options=f"{described}, 4:2:0, constant rate factor",
+        ladder=ladder,
+        setting="crf {}",
+        encode=form.encode,
+        decode=form.decode,
+        requires={"av": "av"},
+        version=form.version,
+        frame_bits=form.frame_bits,
+    )
+
+
 def _zstandard() -> ModuleType:
     return import_module("zstandard")
 
@@ -196,6 +215,9 @@ ANCHORS: Final[tuple[Anchor, ...]] = (
         requires={"soundfile": "soundfile"},
         version=lambda: f"libvorbis in soundfile {package_version('soundfile')}",
     ),
+    _video_format("x264", X264, "preset medium", (42, 36, 31, 26, 20)),
+    _video_format("x265", X265, "preset medium", (42, 36, 31, 26, 20)),
+    _video_format("svtav1", SVT_AV1, "preset 6", (60, 52, 43, 33, 22)),
     Anchor(
         name="gzip",
         title="gzip",

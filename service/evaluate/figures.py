@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import fmean, median
 from typing import Literal
@@ -27,7 +27,8 @@ class Seconds:
 class Item:
     """One item: `units` pixels, bytes or milliseconds, `token_bits` before entropy coding.
 
-    `quality` has the modality's metrics by name; None where a metric does not apply.
+    `quality` has the modality's metrics by name; None where a metric does not apply. A video
+    has so many `frames`, and in `series` figures of each of them.
     """
 
     name: str
@@ -38,6 +39,8 @@ class Item:
     exact: bool
     seconds: Seconds
     quality: Mapping[str, float | None]
+    frames: int = 1
+    series: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -52,7 +55,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Speed:
-    """Million units a second, and items a second.
+    """Million units a second, and items a second, of video frames.
 
     Both are medians over items, or with `Modality.pooled` all units over all seconds.
     """
@@ -94,10 +97,18 @@ class Summary:
                 name: sum(item.quality[name] is not None for item in items)
                 for name in items[0].quality
             },
-            compress=_speed([(item.units, item.seconds.compress) for item in items], pooled),
-            decompress=_speed([(item.units, item.seconds.decompress) for item in items], pooled),
-            encode=_speed([(item.units, item.seconds.encode) for item in items], pooled),
-            decode=_speed([(item.units, item.seconds.decode) for item in items], pooled),
+            compress=_speed(
+                [(item.units, item.frames, item.seconds.compress) for item in items], pooled
+            ),
+            decompress=_speed(
+                [(item.units, item.frames, item.seconds.decompress) for item in items], pooled
+            ),
+            encode=_speed(
+                [(item.units, item.frames, item.seconds.encode) for item in items], pooled
+            ),
+            decode=_speed(
+                [(item.units, item.frames, item.seconds.decode) for item in items], pooled
+            ),
         )
 
 
@@ -189,14 +200,17 @@ def _mean(items: Sequence[Item], metric: str) -> float | None:
     return fmean(values) if values else None
 
 
-def _speed(times: Sequence[tuple[int, float | None]], pooled: bool) -> Speed | None:
-    known = [(units, seconds) for units, seconds in times if seconds]
+def _speed(times: Sequence[tuple[int, int, float | None]], pooled: bool) -> Speed | None:
+    known = [(units, count, seconds) for units, count, seconds in times if seconds]
     if not known:
         return None
     if pooled:
-        total = sum(seconds for _, seconds in known)
-        return Speed(sum(units for units, _ in known) / total / 1e6, len(known) / total)
+        total = sum(seconds for _, _, seconds in known)
+        return Speed(
+            sum(units for units, _, _ in known) / total / 1e6,
+            sum(count for _, count, _ in known) / total,
+        )
     return Speed(
-        median(units / seconds / 1e6 for units, seconds in known),
-        median(1 / seconds for _, seconds in known),
+        median(units / seconds / 1e6 for units, _, seconds in known),
+        median(count / seconds for _, count, seconds in known),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
 
 from omnicodec.codecs import Media, Tokens
 from omnicodec.codecs.registry import AnyCodec
@@ -13,8 +13,12 @@ from omnicodec.codecs.stream import read_tokens, write_tokens
 from omnicodec.service.evaluate.anchors import Anchor
 from omnicodec.service.evaluate.figures import Item, Seconds
 from omnicodec.service.evaluate.modality import Modality
+from omnicodec.service.evaluate.video_metrics import stream_bits
 
 T = TypeVar("T")
+
+BITS: Final = "bits"
+"""What the bits of each frame are called in `Item.series`."""
 
 
 def timed(step: Callable[[], T]) -> tuple[T, float]:
@@ -54,6 +58,8 @@ def measure_codec(
     )
     bits = codec.token_bits(tokens)
     item = _item(kind, name, original, decoded, len(stream), bits, seconds)
+    if item.series:
+        item = _with_bits(item, stream_bits(stream, item.frames))
     return Result(item, decoded, tokens)
 
 
@@ -64,7 +70,14 @@ def measure_anchor(
     data, encoding = timed(lambda: anchor.encode(original, setting))
     decoded, decoding = timed(lambda: anchor.decode(data))
     seconds = Seconds(compress=encoding, decompress=decoding)
-    return Result(_item(kind, name, original, decoded, len(data), None, seconds), decoded)
+    item = _item(kind, name, original, decoded, len(data), None, seconds)
+    if item.series and anchor.frame_bits is not None:
+        item = _with_bits(item, anchor.frame_bits(data))
+    return Result(item, decoded)
+
+
+def _with_bits(item: Item, bits: tuple[float, ...]) -> Item:
+    return replace(item, series={**item.series, BITS: bits})
 
 
 def _item(
@@ -83,7 +96,9 @@ def _item(
         units=kind.units(original),
         file_bytes=file_bytes,
         token_bits=token_bits,
-        exact=decoded == original,
+        exact=kind.exact(original, decoded),
         seconds=seconds,
         quality={metric.name: metric.compute(*pair) for metric in kind.metrics},
+        frames=kind.frames(original),
+        series=kind.series(*pair),
     )

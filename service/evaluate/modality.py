@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Final
 
-from omnicodec.codecs import Audio, Image, InvalidInput
-from omnicodec.service.evaluate import sound_metrics
+from omnicodec.codecs import Audio, Image, InvalidInput, Video
+from omnicodec.service.evaluate import sound_metrics, video_metrics
 from omnicodec.service.evaluate.environment import package_version
 from omnicodec.service.evaluate.figures import Speed
 from omnicodec.service.evaluate.haarpsi import HAARPSI_SIDE, haarpsi
@@ -89,7 +89,8 @@ class Modality:
     means of the items' own rates and speeds are medians; or, with `pooled`, all bits over all
     units and all units over all seconds. The first metric that was measured is the one that
     ranks items and matches anchors. `prepare` makes of an original and a decoded item what
-    metrics take.
+    metrics take, and `series`, which gives figures of each frame; `frames` counts these.
+    `exact` says whether an item came back as it was.
     """
 
     items: str
@@ -101,6 +102,9 @@ class Modality:
     size: Callable[[Any], str]
     metrics: tuple[Metric, ...] = ()
     prepare: Callable[[Any, Any], tuple[Any, Any]] = lambda original, decoded: (original, decoded)
+    frames: Callable[[Any], int] = lambda _: 1
+    series: Callable[[Any, Any], Mapping[str, tuple[float | None, ...]]] = lambda *_: {}
+    exact: Callable[[Any, Any], bool] = lambda original, decoded: bool(decoded == original)
     pooled: bool = False
     notes: tuple[str, ...] = ()
 
@@ -136,6 +140,11 @@ def _sound_size(audio: Audio) -> str:
     channels = len(audio.samples)
     plural = "channel" if channels == 1 else "channels"
     return f"{audio.duration:.1f} s, {audio.sample_rate / 1000:g} kHz, {channels} {plural}"
+
+
+def _video_size(video: Video) -> str:
+    count, height, width = video.frames.shape[:3]
+    return f"{width}x{height}, {count} frames at {float(video.fps):.4g}/s"
 
 
 MODALITIES: Final[Mapping[str, Modality]] = {
@@ -201,6 +210,36 @@ MODALITIES: Final[Mapping[str, Modality]] = {
             "difference of natural logarithms of mel band amplitudes over windows of 512, 1024 "
             "and 2048 samples, silence being -105 dB: 1 is 8.7 dB. It counts what is cut off "
             "far more than what is wrong.",
+        ),
+    ),
+    "video": Modality(
+        items="clips",
+        unit="pixel",
+        speeds=(
+            SpeedColumn("frames/s", lambda speed: speed.items),
+            SpeedColumn("MP/s", lambda speed: speed.million),
+        ),
+        rate="bits per pixel",
+        units=lambda video: video.frames.size // 3,
+        size=_video_size,
+        frames=lambda video: len(video.frames),
+        prepare=video_metrics.comparable,
+        exact=video_metrics.same_frames,
+        series=video_metrics.series,
+        metrics=(
+            Metric("psnr", "PSNR", "dB", 2, video_metrics.mean_psnr),
+            Metric("psnr_yuv", "PSNR YUV", "dB", 2, video_metrics.whole_psnr_yuv),
+            Metric("ms_ssim", "MS-SSIM", "", 4, video_metrics.mean_ms_ssim, nines=True),
+        ),
+        notes=(
+            "Rates and quality are means over clips of each clip's own figure, speeds are "
+            "medians. Rates are of the picture alone, without sound: whole .omc files, and bare "
+            "streams with all their headers.",
+            "PSNR is over 8-bit RGB, all channels of a frame together, and the mean over frames; "
+            "exact frames count as 100 dB. PSNR YUV is over all samples of a clip in 4:2:0, as "
+            "FFmpeg's filter averages it. MS-SSIM is over RGB, each channel on its own, the mean "
+            f"over frames, from {MS_SSIM_SIDE} pixels a side. The formats have only 4:2:0, which "
+            "limits what they reach in RGB.",
         ),
     ),
     "text": Modality(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from omnicodec.codecs.files import atomic_write
-from omnicodec.service.evaluate import chart, compare
+from omnicodec.service.evaluate import chart, compare, players
 from omnicodec.service.evaluate.figures import CodecReport
 from omnicodec.service.evaluate.previews import SOUND_SECONDS, Preview
 from omnicodec.service.evaluate.report import Report
@@ -58,7 +58,8 @@ def write_html(report: Report, path: Path) -> None:
 
 def _page(report: Report) -> str:
     title = escape(report.title)
-    matches = "".join(f"<li>{escape(line)}</li>" for line in report.matches())
+    lines = [*report.times(), *report.matches()]
+    matches = "".join(f"<li>{escape(line)}</li>" for line in lines)
     notes = "".join(f"<p>{escape(line)}</p>" for line in report.notes())
     about: list[Report | CodecReport] = [report, *report.beside]
     versions = "<br>".join(
@@ -73,7 +74,7 @@ def _page(report: Report) -> str:
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>{_STYLE}{chart.STYLE}{compare.STYLE}</style>
+<style>{_STYLE}{chart.STYLE}{compare.STYLE}{players.STYLE}</style>
 </head>
 <body>
 <h1>{title}</h1>
@@ -130,6 +131,8 @@ def _figures(report: Report) -> str:
     heading = "<h2>Original and reconstruction, worst first</h2>\n"
     if report.modality == "audio":
         return heading + _sound_section(shown)
+    if report.modality == "video":
+        return heading + players.clip_section(shown)
     return heading + compare.picture_section(shown)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
 
-from omnicodec.codecs import Audio, Image, Media
+from omnicodec.codecs import Audio, Image, Media, Video
 from omnicodec.service.evaluate.figures import Item
 from omnicodec.service.evaluate.sound_metrics import RATE, resampled
 from omnicodec.service.evaluate.spectrogram import loudest_band, spectrogram
@@ -26,6 +27,14 @@ SOUNDS: Final = 8
 SOUND_SECONDS: Final = 6
 """Length of the middle part that is kept of a sound."""
 
+CLIPS: Final = 4
+"""How many clips are kept."""
+
+CLIP_SECONDS: Final = 4
+"""Length of what is kept of a clip, from its beginning."""
+
+CLIP_SIZE: Final = (400, 300)
+"""Width and height in pixels of the middle part that is kept of a clip."""
 
 EQUAL_SIZE: Final = "at equal size"
 """How titles of file formats end that have about the bytes of the codec's own files."""
@@ -33,15 +42,22 @@ EQUAL_SIZE: Final = "at equal size"
 
 @dataclass(frozen=True)
 class View:
-    """An item or its reconstruction: a picture as WebP, and of sound a FLAC file.
+    """An item or its reconstruction: a picture as WebP, of sound a FLAC file, of video a WebM.
 
-    `title` is the same for all items, `detail` is about this one.
+    `title` is the same for all items, `detail` is about this one. A `clip` has so many
+    `frames`, `fps` a second; `series` has figures of each frame of all the video. An `anchor`
+    is a file format.
     """
 
     title: str
-    picture: bytes
+    picture: bytes = b""
     sound: bytes = b""
     detail: str = ""
+    clip: bytes = b""
+    fps: float = 0.0
+    frames: int = 0
+    series: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    anchor: bool = False
 
 
 Preview = tuple[View, ...]
@@ -50,22 +66,35 @@ Preview = tuple[View, ...]
 
 @dataclass(frozen=True)
 class Version:
-    """An item, or what came back of it; `flat` pictures are drawings with few colours."""
+    """An item, or what came back of it; `flat` pictures are drawings with few colours.
+
+    `series` has figures of each frame of a video; an `anchor` is a file format.
+    """
 
     title: str
     media: Media
     detail: str = ""
     flat: bool = False
+    series: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    anchor: bool = False
 
 
 def limit(media: Media) -> int:
     """Return how many items of this kind previews are kept of."""
+    if isinstance(media, Video):
+        return CLIPS
     return SOUNDS if isinstance(media, Audio) else PICTURES
 
 
 def preview(versions: Sequence[Version]) -> Preview:
-    """Return the views of one item; none for media that are neither pictures nor sound."""
+    """Return the views of one item; none for texts and others that are not shown."""
     original = versions[0].media
+    if isinstance(original, Video):
+        return tuple(
+            _clip(v, v.media, original.fps, original.frames.shape)
+            for v in versions
+            if isinstance(v.media, Video)
+        )
     if isinstance(original, Image):
         return tuple(
             View(v.title, _crop(v.media, v.flat), detail=v.detail)
@@ -98,6 +127,23 @@ def _crop(image: Image, flat: bool) -> bytes:
     pixels = image.pixels[y : y + height, x : x + width]
     Pillow.fromarray(pixels).save(out, "WEBP", quality=92, method=2, lossless=flat)
     return out.getvalue()
+
+
+def _clip(version: Version, media: Video, fps: Fraction, shape: tuple[int, ...]) -> View:
+    """Return the middle of the first frames as a WebM file, at the original's rate."""
+    count = min(shape[0], max(1, round(CLIP_SECONDS * fps)))
+    height, width = min(CLIP_SIZE[1], shape[1]), min(CLIP_SIZE[0], shape[2])
+    y, x = (shape[1] - height) // 2, (shape[2] - width) // 2
+    frames = media.frames[:count, y : y + height, x : x + width]
+    return View(
+        version.title,
+        detail=version.detail,
+        clip=Video(frames, fps).to_bytes(".webm"),
+        fps=float(fps),
+        frames=count,
+        series=version.series,
+        anchor=version.anchor,
+    )
 
 
 def _part(audio: Audio) -> Audio:

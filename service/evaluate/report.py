@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from statistics import fmean
 from typing import Any, Final
 
 from omnicodec.service.evaluate.bd import POINTS
@@ -112,7 +113,7 @@ class Report:
         The means, the anchors, and the `worst` items are shown.
         """
         parts = [f"# {self.title}", markdown(*self.comparison())]
-        parts.append("\n".join(f"* {line}" for line in self.matches()))
+        parts.append("\n".join(f"* {line}" for line in (*self.times(), *self.matches())))
         parts += [markdown(*table) for table in self.bd_tables()]
         shown = self.worst_first()[:worst]
         if len(self.items) > 1:
@@ -182,6 +183,26 @@ class Report:
             )
         return lines
 
+    def times(self) -> list[str]:
+        """Return of video a sentence for each codec and format: how long its files took."""
+        if self.modality != "video":
+            return []
+        frames = fmean(item.frames for item in self.items)
+        about = [(name, [summary]) for name, summary in self.own()]
+        about += [(a.title, [p.summary for p in a.points]) for a in self.anchors]
+        lines = []
+        for name, summaries in about:
+            encoding = [s.compress.items for s in summaries if s.compress]
+            decoding = [s.decompress.items for s in summaries if s.decompress]
+            if encoding and decoding:
+                took = _span([_duration(frames / max(encoding)), _duration(frames / min(encoding))])
+                speeds = [_span(list(map(number, (min(v), max(v))))) for v in (encoding, decoding)]
+                lines.append(
+                    f"{name} took {took} to encode {frames:,.0f} frames ({speeds[0]} a second), "
+                    f"and decodes {speeds[1]} a second."
+                )
+        return lines
+
     def rows(self, items: Sequence[Item]) -> tuple[list[str], list[list[str]]]:
         """Return header and one row for each of these items."""
         kind = self.kind
@@ -239,6 +260,20 @@ class Report:
 
     def _measured(self) -> list[Metric]:
         return [m for m in self.kind.metrics if self.summary.quality[m.name] is not None]
+
+
+def _span(ends: Sequence[str]) -> str:
+    """Return a range of figures, or one where both ends are the same."""
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _duration(seconds: float) -> str:
+    """Return a length of time as people say it."""
+    if seconds < 60:
+        return f"{number(seconds)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def worst_first(items: Sequence[Item], metric: Metric | None) -> list[Item]:

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
-from omnicodec.codecs import CodecSpec, Image, InvalidInput, load
+from omnicodec.codecs import CodecSpec, Image, InvalidInput, Video, load
 from omnicodec.codecs.registry import AnyCodec
 from omnicodec.service.evaluate.anchors import Anchor, choose
 from omnicodec.service.evaluate.contender import Contender
@@ -20,7 +20,12 @@ from omnicodec.service.evaluate.modality import Modality, modality_of
 from omnicodec.service.evaluate.previews import Preview, drop_all_but, limit, preview
 from omnicodec.service.evaluate.report import Report, worst_first
 from omnicodec.service.evaluate.table import number
-from omnicodec.service.evaluate.versions import at_equal_size, token_maps, versions
+from omnicodec.service.evaluate.versions import (
+    at_equal_size,
+    at_nearest_size,
+    token_maps,
+    versions,
+)
 
 Qualities = Sequence[int] | Literal["all"]
 
@@ -102,6 +107,8 @@ def evaluate(
                 points[anchor.name][setting].append(item)
             if wanted and isinstance(media, Image):
                 shown.append(at_equal_size(media, main[-1].file_bytes, anchor, files, kind))
+            if wanted and isinstance(media, Video):
+                shown.append(at_nearest_size(media, main[-1].file_bytes, anchor, files, kind))
         if wanted:
             drop_all_but(found, worst)
             if views := preview([*shown, *token_maps(codecs, results)]):

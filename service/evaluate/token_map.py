@@ -21,7 +21,8 @@ def token_map(tokens: Tokens, covers: Mapping[str, float]) -> tuple[Image, str] 
     "height" and "width" of a position in pixels. None for other tokens, and for none.
     """
     sides = ("height", "width")
-    if not tokens.ids.size or any(s not in covers or s not in tokens.extent for s in sides):
+    flat = len(tokens.grid) == 2 and all(s in covers and s in tokens.extent for s in sides)
+    if not tokens.ids.size or not flat:
         return None
     one = len(tokens.ids) == 1
     cells = _colours(tokens.ids[0]) if one else _brightness(_bits(tokens.ids))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from omnicodec.codecs import Image, Media
+from omnicodec.codecs import Image, Media, Video
 from omnicodec.service.evaluate.anchors import Anchor
 from omnicodec.service.evaluate.contender import Contender, Quality
 from omnicodec.service.evaluate.equal_size import equal_size
@@ -29,17 +30,20 @@ def versions(
     """Return an item and what came back of it, the main codec's main quality first.
 
     Sounds come at all qualities; pictures at some of the main codec's and at the main one of
-    others.
+    others, video at the main ones.
     """
     shown = [Version("original", original)]
     for index, (codec, found) in enumerate(zip(codecs, results, strict=True)):
         qualities = list(found)
         if isinstance(original, Image):
             qualities = spread(qualities, QUALITIES) if index == 0 else qualities[:1]
+        elif isinstance(original, Video):
+            qualities = qualities[:1]
         for quality in qualities:
             about = _detail(found[quality].item, kind)
             title = at_quality(codec.name, quality)
-            shown.append(Version(title, found[quality].decoded, about))
+            series = found[quality].item.series
+            shown.append(Version(title, found[quality].decoded, about, series=series))
     return shown
 
 
@@ -52,6 +56,17 @@ def at_equal_size(
     result = measure_anchor(anchor, setting, kind, "", original)
     about = f"{anchor.setting.format(setting)}, {_detail(result.item, kind)}"
     return Version(f"{anchor.title} {EQUAL_SIZE}", result.decoded, about)
+
+
+def at_nearest_size(
+    original: Media, size: int, anchor: Anchor, files: Mapping[int, Item], kind: Modality
+) -> Version:
+    """Return an item as a file at the measured setting whose file is nearest to `size` bytes."""
+    setting = min(files, key=lambda s: abs(math.log(files[s].file_bytes / size)))
+    result = measure_anchor(anchor, setting, kind, "", original)
+    about = f"{anchor.setting.format(setting)}, {_detail(result.item, kind)}"
+    series = result.item.series
+    return Version(anchor.title, result.decoded, about, series=series, anchor=True)
 
 
 def token_maps(

@@ -6,7 +6,7 @@
 
 The event loop moves bytes and keeps books. Parsing, media, networks and entropy coding run
 in threads, item by item, so that a stopped job stops between two items and a small request
-is not kept waiting by a large one.
+is not kept waiting by a large one. Encodes that take minutes are another matter: `operations/`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ try:
     from omnicodec.service.server.running import RunningServer, running_server, serve
     from omnicodec.service.server.server import Server
 except ModuleNotFoundError as e:
-    if not (e.name or "").startswith(("grpc", "google.rpc")):
+    if not (e.name or "").startswith(("grpc", "google.rpc", "google.longrunning")):
         raise
     raise Unavailable('the server needs: pip install "omnicodec[serve]"') from e
 

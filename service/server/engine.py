@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -19,8 +20,15 @@ from omnicodec.codecs import (
     describe,
     load,
 )
-from omnicodec.codecs.stream import StreamContents, inspect, read_tokens, write_tokens
-from omnicodec.codecs.stream.omc import reads_apart
+from omnicodec.codecs.stream import (
+    StreamContents,
+    decode_contents,
+    encode_sound,
+    inspect,
+    read_tokens,
+    write_tokens,
+)
+from omnicodec.codecs.stream.omc import Sound, reads_apart
 from omnicodec.service import convert
 from omnicodec.service.server.jobs import BatchTooLarge, Job, Stage, Workers
 from omnicodec.service.server.options import ServerOptions
@@ -67,11 +75,16 @@ class Engine:
         codec, open_media, encode = await self._encoder(request, job)
         quality = request.quality if request.HasField("quality") else None
 
-        def to_stream(tokens: Tokens) -> bytes:
-            return write_tokens(tokens, codec, quality=quality)
+        def encode_both(media: Media) -> tuple[Tokens, Sound | None]:
+            sound = encode_sound(media, device=self._options.device)
+            return encode.work(media), sound
+
+        def to_stream(encoded: tuple[Tokens, Sound | None]) -> bytes:
+            tokens, sound = encoded
+            return write_tokens(tokens, codec, quality=quality, sound=sound)
 
         last = Stage(self._workers.cpu, to_stream, lambda _: codec.prior.parallel)
-        stages = [open_media, encode, last]
+        stages = [open_media, replace(encode, work=encode_both), last]
         return pb.CompressResponse(streams=await self._run(job, request.items, stages))
 
     async def decode(self, request: pb.DecodeRequest, job: Job) -> pb.DecodeResponse:
@@ -100,6 +113,10 @@ class Engine:
             codec = self.load(header.codec)
             extent = dict(zip(codec.spec.extent, header.extent, strict=False))
             self._check_answer(codec, math.prod(header.grid), extent, suffix)
+            if header.HasField("sound"):
+                heard = self.load(header.sound.codec)
+                extent = dict(zip(heard.spec.extent, header.sound.extent, strict=False))
+                self._check_answer(heard, math.prod(header.sound.grid), extent, suffix)
             contents = read_tokens(stream, partial=request.partial, device=self._options.device)
             # A stream without a length that was cut off has said nothing until now.
             tokens = contents.tokens
@@ -107,9 +124,7 @@ class Engine:
             return contents
 
         def decode(contents: StreamContents) -> Media:
-            codec = self.load(contents.tokens.codec)
-            media: Media = codec.decode([contents.tokens], missing=[contents.missing])[0]
-            return media
+            return decode_contents(contents, device=self._options.device)
 
         def apart(stream: bytes) -> bool:
             return reads_apart(stream, self._options.device)

@@ -80,6 +80,10 @@ class Job:
         if self._stopped or (self._ends is not None and time.monotonic() >= self._ends):
             raise Stopped
 
+    def seconds_left(self) -> float | None:
+        """Return what is left until the deadline; None where there is none."""
+        return None if self._ends is None else self._ends - time.monotonic()
+
     async def run(self, pool: ThreadPoolExecutor, work: Callable[..., T], *arguments: Any) -> T:
         """Return `work(*arguments)`, done in a thread of `pool`.
 

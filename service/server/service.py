@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import grpc
+from google.longrunning import operations_pb2
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
@@ -13,7 +14,7 @@ from omnicodec.service.server import wire
 from omnicodec.service.server.admission import Admission
 from omnicodec.service.server.engine import Engine
 from omnicodec.service.server.jobs import Job, Workers
-from omnicodec.service.server.options import ServerOptions
+from omnicodec.service.server.operations.calls import OPERATIONS, Operations
 from omnicodec.service.server.statuses import status_of
 from omnicodec.v1 import codec_service_pb2 as pb
 
@@ -22,22 +23,24 @@ SERVICE = pb.DESCRIPTOR.services_by_name["CodecService"]
 Method = Callable[[Any, Job], Awaitable[Message]]
 
 
-class CodecService:
-    """Answers the calls of `omnicodec.v1.CodecService`."""
+class Service:
+    """Answers the calls of one gRPC service.
 
-    def __init__(self, options: ServerOptions, workers: Workers, admission: Admission) -> None:
-        self._options = options
+    `methods` has, by name, the type of a request, what answers it, and the admission that counts
+    it. A request has at most as many fields as `most_items` items have.
+    """
+
+    def __init__(
+        self,
+        full_name: str,
+        methods: Mapping[str, tuple[type[Message], Method, Admission]],
+        workers: Workers,
+        most_items: int,
+    ) -> None:
+        self._full_name = full_name
+        self._methods = methods
         self._workers = workers
-        self._admission = admission
-        engine = Engine(options, workers)
-        self.methods: dict[str, tuple[type[Message], Method]] = {
-            "ListCodecs": (pb.ListCodecsRequest, engine.list_codecs),
-            "GetCodec": (pb.GetCodecRequest, engine.get_codec),
-            "Encode": (pb.EncodeRequest, engine.encode),
-            "Decode": (pb.DecodeRequest, engine.decode),
-            "Compress": (pb.CompressRequest, engine.compress),
-            "Decompress": (pb.DecompressRequest, engine.decompress),
-        }
+        self._most_items = most_items
 
     def handlers(self) -> grpc.GenericRpcHandler:
         """Return what a server registers.
@@ -46,23 +49,21 @@ class CodecService:
         before anyone can say no.
         """
         handlers = {
-            name: grpc.unary_unary_rpc_method_handler(self._handler(name, kind, method))
-            for name, (kind, method) in self.methods.items()
+            name: grpc.unary_unary_rpc_method_handler(self._handler(name, *how))
+            for name, how in self._methods.items()
         }
-        return grpc.method_handlers_generic_handler(SERVICE.full_name, handlers)
+        return grpc.method_handlers_generic_handler(self._full_name, handlers)
 
     def _handler(
-        self, name: str, kind: type[Message], method: Method
+        self, name: str, kind: type[Message], method: Method, admission: Admission
     ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
         async def handle(data: bytes, context: grpc.aio.ServicerContext) -> bytes:
             job = Job(context.time_remaining())
             try:
-                self._admission.enter(len(data))
+                admission.enter(len(data))
                 # Not earlier than this is the answer sent, and its memory free again.
-                context.add_done_callback(lambda _: self._admission.leave(len(data)))
-                request = await job.run(
-                    self._workers.cpu, wire.parse, kind, data, self._options.max_items
-                )
+                context.add_done_callback(lambda _: admission.leave(len(data)))
+                request = await job.run(self._workers.cpu, wire.parse, kind, data, self._most_items)
                 answer: bytes = (await method(request, job)).SerializeToString()
                 return answer
             except Exception as error:  # CancelledError is none: that call needs no answer
@@ -73,3 +74,35 @@ class CodecService:
                 job.stop()
 
         return handle
+
+
+def services(
+    engine: Engine,
+    operations: Operations,
+    workers: Workers,
+    most_items: int,
+    *,
+    work: Admission,
+    waits: Admission,
+) -> list[Service]:
+    """Return the services of a server: requests are counted by `work`, mere waiting by `waits`."""
+    codecs: dict[str, tuple[type[Message], Method, Admission]] = {
+        "ListCodecs": (pb.ListCodecsRequest, engine.list_codecs, work),
+        "GetCodec": (pb.GetCodecRequest, engine.get_codec, work),
+        "Encode": (pb.EncodeRequest, engine.encode, work),
+        "Decode": (pb.DecodeRequest, engine.decode, work),
+        "Compress": (pb.CompressRequest, engine.compress, work),
+        "Decompress": (pb.DecompressRequest, engine.decompress, work),
+        "StartEncode": (pb.StartEncodeRequest, operations.start_encode, work),
+    }
+    long: dict[str, tuple[type[Message], Method, Admission]] = {
+        "ListOperations": (operations_pb2.ListOperationsRequest, operations.list, work),
+        "GetOperation": (operations_pb2.GetOperationRequest, operations.get, work),
+        "WaitOperation": (operations_pb2.WaitOperationRequest, operations.wait, waits),
+        "CancelOperation": (operations_pb2.CancelOperationRequest, operations.cancel, work),
+        "DeleteOperation": (operations_pb2.DeleteOperationRequest, operations.delete, work),
+    }
+    return [
+        Service(SERVICE.full_name, codecs, workers, most_items),
+        Service(OPERATIONS.full_name, long, workers, most_items),
+    ]

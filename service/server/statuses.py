@@ -16,11 +16,14 @@ from omnicodec.codecs import OmnicodecError
 from omnicodec.codecs.errors import error_codes
 from omnicodec.service.server.admission import RETRY_SECONDS, Busy
 from omnicodec.service.server.jobs import BatchTooLarge, Stopped
+from omnicodec.service.server.refusals import Refusal
 
 _log = logging.getLogger(__name__)
 
 # Messages travel in HTTP/2 trailers, twice and encoded, and gRPC drops trailers over 8 KiB.
 _MAX_MESSAGE_CHARACTERS: Final = 300
+
+_DOMAIN: Final = "omnicodec"
 
 
 def status_of(error: Exception, method: str) -> status_pb2.Status:
@@ -33,9 +36,12 @@ def status_of(error: Exception, method: str) -> status_pb2.Status:
         return _status("DEADLINE_EXCEEDED", "the deadline has passed")
     if not isinstance(error, OmnicodecError):
         request_id = secrets.token_hex(8)
-        _log.error("request %s of %s failed: %s", request_id, method, _describe(error))
+        _log.error("request %s of %s failed: %s", request_id, method, place_of(error))
         return _status("INTERNAL", f"internal error; the server's log has it as {request_id}")
-    status = _status(error_codes(error).grpc_status, str(error))
+    refused = error.grpc_status if isinstance(error, Refusal) else None
+    status = _status(refused or error_codes(error).grpc_status, str(error))
+    if isinstance(error, Refusal) and error.reason:
+        _attach(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=_DOMAIN))
     if isinstance(error, Busy):
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(round(RETRY_SECONDS * 1000))
@@ -43,7 +49,7 @@ def status_of(error: Exception, method: str) -> status_pb2.Status:
     if isinstance(error, BatchTooLarge) and error.fits:
         metadata = {"fits": str(error.fits)}
         info = error_details_pb2.ErrorInfo(
-            reason="BATCH_TOO_LARGE", domain="omnicodec", metadata=metadata
+            reason="BATCH_TOO_LARGE", domain=_DOMAIN, metadata=metadata
         )
         _attach(status, info)
     return status
@@ -62,7 +68,7 @@ def _attach(status: status_pb2.Status, detail: Message) -> None:
     status.details.append(packed)
 
 
-def _describe(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Return the types and places of an exception and its causes, without their messages.
 
     Messages may quote what the client sent, which the log must not hold.

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from omnicodec.codecs import CodecSpec, Text, Tokens
+from omnicodec.codecs import CodecSpec, Image, Text, Tokens
 from omnicodec.codecs.codec import Settings
 from omnicodec.codecs.registry import AnyCodec
 from omnicodec.codecs.text.bytes import ByteCodec
 from omnicodec.service import Client
-from omnicodec.service.server import RunningServer, running_server
+from omnicodec.service.server import RunningServer, ServerOptions, running_server
 from omnicodec.v1.codec_service_pb2_grpc import CodecServiceStub
+
+FITTED = Path(__file__).with_name("fitted.py")
 
 
 @pytest.fixture(scope="session")
@@ -93,3 +101,61 @@ def gate(register: Callable[[str, type[AnyCodec]], None]) -> Iterator[Gate]:
     register("text/gated", GatedCodec)
     yield gate
     gate.opened.set()
+
+
+@pytest.fixture
+def fitted(
+    register: Callable[[str, type[AnyCodec]], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> ModuleType:
+    """Register `image/fitted` for one test, which keeps a log of its work; see fitted.py."""
+    spec = importlib.util.spec_from_file_location("fitted", FITTED)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    register(module.NAME, module.FittedCodec)
+    monkeypatch.setenv(module.LOG, str(tmp_path / "fitted.log"))
+    return module
+
+
+@pytest.fixture
+def fitted_log(tmp_path: Path) -> Callable[[], list[str]]:
+    """Return a function that tells when work of `image/fitted` began and ended, in steps."""
+
+    def read() -> list[str]:
+        path = tmp_path / "fitted.log"
+        return path.read_text().splitlines() if path.exists() else []
+
+    return read
+
+
+@pytest.fixture
+def ramps() -> Image:
+    """Return a small picture that a few columns and rows describe well."""
+    y, x = np.mgrid[0:40, 0:50]
+    return Image(np.stack([4 * y, 4 * x, y + x], 2).astype(np.uint8))
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Path:
+    return tmp_path / "jobs"
+
+
+@pytest.fixture
+def start(jobs: Path) -> Iterator[Callable[..., Client]]:
+    """Return a function that starts a server with a folder of jobs, and gives a client of it."""
+    with ExitStack() as stack:
+
+        def begin(**options: Any) -> Client:
+            given = ServerOptions(**{"listen": "127.0.0.1:0", "jobs": jobs, **options})
+            server = stack.enter_context(running_server(given))
+            return stack.enter_context(Client(server.address))
+
+        yield begin
+
+
+@pytest.fixture
+def slow(fitted: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Return a function that says how long steps of `image/fitted` last."""
+    monkeypatch.setenv(fitted.SLEEP, "0.2")
+    return lambda seconds: monkeypatch.setenv(fitted.SLEEP, str(seconds))

@@ -22,10 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from omnicodec.v1 import media_pb2 as omnicodec_dot_v1_dot_media__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n omnicodec/v1/codec_service.proto\x12\x0comnicodec.v1\x1a\x18omnicodec/v1/media.proto\"\xfe\x03\n\x05\x43odec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x10\n\x08modality\x18\x03 \x01(\t\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\x16\n\x0e\x63odebook_sizes\x18\x06 \x03(\r\x12/\n\x06\x63overs\x18\x07 \x03(\x0b\x32\x1f.omnicodec.v1.Codec.CoversEntry\x12\x0e\n\x06\x65xtent\x18\x08 \x03(\t\x12\x11\n\tgrid_rank\x18\t \x01(\r\x12\x10\n\x08lossless\x18\n \x01(\x08\x12\x11\n\tstreaming\x18\x0b \x01(\x08\x12\x11\n\tqualities\x18\x0c \x03(\r\x12\x0f\n\x07\x65\x66\x66orts\x18\r \x03(\t\x12\x14\n\x0cweight_bytes\x18\x0e \x01(\x04\x12\x10\n\x08\x63itation\x18\x0f \x01(\t\x12\x0f\n\x07licence\x18\x10 \x01(\t\x12\x31\n\x07\x64\x65tails\x18\x11 \x03(\x0b\x32 .omnicodec.v1.Codec.DetailsEntry\x12\r\n\x05prior\x18\x12 \x01(\t\x12\x0f\n\x07methods\x18\x13 \x03(\t\x1a-\n\x0b\x43oversEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x13\n\x11ListCodecsRequest\"9\n\x12ListCodecsResponse\x12#\n\x06\x63odecs\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Codec\"\x1f\n\x0fGetCodecRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xa4\x01\n\rEncodeRequest\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\"\n\x05items\x18\x02 \x03(\x0b\x32\x13.omnicodec.v1.Media\x12\x14\n\x07quality\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66ort\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06method\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\n\n\x08_qualityB\t\n\x07_effortB\t\n\x07_method\"6\n\x0e\x45ncodeResponse\x12$\n\x06tokens\x18\x01 \x03(\x0b\x32\x14.omnicodec.v1.Tokens\"U\n\rDecodeRequest\x12$\n\x06tokens\x18\x01 \x03(\x0b\x32\x14.omnicodec.v1.Tokens\x12\x13\n\x06\x66ormat\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_format\"4\n\x0e\x44\x65\x63odeResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Media\"\xa6\x01\n\x0f\x43ompressRequest\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\"\n\x05items\x18\x02 \x03(\x0b\x32\x13.omnicodec.v1.Media\x12\x14\n\x07quality\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66ort\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06method\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\n\n\x08_qualityB\t\n\x07_effortB\t\n\x07_method\"#\n\x10\x43ompressResponse\x12\x0f\n\x07streams\x18\x01 \x03(\x0c\"U\n\x11\x44\x65\x63ompressRequest\x12\x0f\n\x07streams\x18\x01 \x03(\x0c\x12\x13\n\x06\x66ormat\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07partial\x18\x03 \x01(\x08\x42\t\n\x07_format\"8\n\x12\x44\x65\x63ompressResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Media2\xc5\x03\n\x0c\x43odecService\x12O\n\nListCodecs\x12\x1f.omnicodec.v1.ListCodecsRequest\x1a .omnicodec.v1.ListCodecsResponse\x12>\n\x08GetCodec\x12\x1d.omnicodec.v1.GetCodecRequest\x1a\x13.omnicodec.v1.Codec\x12\x43\n\x06\x45ncode\x12\x1b.omnicodec.v1.EncodeRequest\x1a\x1c.omnicodec.v1.EncodeResponse\x12\x43\n\x06\x44\x65\x63ode\x12\x1b.omnicodec.v1.DecodeRequest\x1a\x1c.omnicodec.v1.DecodeResponse\x12I\n\x08\x43ompress\x12\x1d.omnicodec.v1.CompressRequest\x1a\x1e.omnicodec.v1.CompressResponse\x12O\n\nDecompress\x12\x1f.omnicodec.v1.DecompressRequest\x1a .omnicodec.v1.DecompressResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n omnicodec/v1/codec_service.proto\x12\x0comnicodec.v1\x1a#google/longrunning/operations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18omnicodec/v1/media.proto\"\xfe\x03\n\x05\x43odec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\r\x12\x10\n\x08modality\x18\x03 \x01(\t\x12\x0f\n\x07summary\x18\x04 \x01(\t\x12\x13\n\x0b\x66ingerprint\x18\x05 \x01(\t\x12\x16\n\x0e\x63odebook_sizes\x18\x06 \x03(\r\x12/\n\x06\x63overs\x18\x07 \x03(\x0b\x32\x1f.omnicodec.v1.Codec.CoversEntry\x12\x0e\n\x06\x65xtent\x18\x08 \x03(\t\x12\x11\n\tgrid_rank\x18\t \x01(\r\x12\x10\n\x08lossless\x18\n \x01(\x08\x12\x11\n\tstreaming\x18\x0b \x01(\x08\x12\x11\n\tqualities\x18\x0c \x03(\r\x12\x0f\n\x07\x65\x66\x66orts\x18\r \x03(\t\x12\x14\n\x0cweight_bytes\x18\x0e \x01(\x04\x12\x10\n\x08\x63itation\x18\x0f \x01(\t\x12\x0f\n\x07licence\x18\x10 \x01(\t\x12\x31\n\x07\x64\x65tails\x18\x11 \x03(\x0b\x32 .omnicodec.v1.Codec.DetailsEntry\x12\r\n\x05prior\x18\x12 \x01(\t\x12\x0f\n\x07methods\x18\x13 \x03(\t\x1a-\n\x0b\x43oversEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x13\n\x11ListCodecsRequest\"9\n\x12ListCodecsResponse\x12#\n\x06\x63odecs\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Codec\"\x1f\n\x0fGetCodecRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xa4\x01\n\rEncodeRequest\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\"\n\x05items\x18\x02 \x03(\x0b\x32\x13.omnicodec.v1.Media\x12\x14\n\x07quality\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66ort\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06method\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\n\n\x08_qualityB\t\n\x07_effortB\t\n\x07_method\"6\n\x0e\x45ncodeResponse\x12$\n\x06tokens\x18\x01 \x03(\x0b\x32\x14.omnicodec.v1.Tokens\"U\n\rDecodeRequest\x12$\n\x06tokens\x18\x01 \x03(\x0b\x32\x14.omnicodec.v1.Tokens\x12\x13\n\x06\x66ormat\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\t\n\x07_format\"4\n\x0e\x44\x65\x63odeResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Media\"\xa6\x01\n\x0f\x43ompressRequest\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\"\n\x05items\x18\x02 \x03(\x0b\x32\x13.omnicodec.v1.Media\x12\x14\n\x07quality\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66ort\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06method\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\n\n\x08_qualityB\t\n\x07_effortB\t\n\x07_method\"#\n\x10\x43ompressResponse\x12\x0f\n\x07streams\x18\x01 \x03(\x0c\"U\n\x11\x44\x65\x63ompressRequest\x12\x0f\n\x07streams\x18\x01 \x03(\x0c\x12\x13\n\x06\x66ormat\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x0f\n\x07partial\x18\x03 \x01(\x08\x42\t\n\x07_format\"8\n\x12\x44\x65\x63ompressResponse\x12\"\n\x05items\x18\x01 \x03(\x0b\x32\x13.omnicodec.v1.Media\"\xc8\x03\n\x12StartEncodeRequest\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12!\n\x04item\x18\x02 \x01(\x0b\x32\x13.omnicodec.v1.Media\x12\x14\n\x07quality\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66ort\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06method\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\x18\n\x0btarget_psnr\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0ctarget_bytes\x18\x07 \x01(\x04H\x04\x88\x01\x01\x12\x37\n\x06output\x18\x08 \x01(\x0e\x32\'.omnicodec.v1.StartEncodeRequest.Output\x12\x12\n\nrequest_id\x18\t \x01(\t\x12\x33\n\x10preview_interval\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\"F\n\x06Output\x12\x16\n\x12OUTPUT_UNSPECIFIED\x10\x00\x12\x11\n\rOUTPUT_TOKENS\x10\x01\x12\x11\n\rOUTPUT_STREAM\x10\x02\x42\n\n\x08_qualityB\t\n\x07_effortB\t\n\x07_methodB\x0e\n\x0c_target_psnrB\x0f\n\r_target_bytes\"Y\n\x13StartEncodeResponse\x12&\n\x06tokens\x18\x01 \x01(\x0b\x32\x14.omnicodec.v1.TokensH\x00\x12\x10\n\x06stream\x18\x02 \x01(\x0cH\x00\x42\x08\n\x06output\"\xde\x03\n\x13StartEncodeMetadata\x12\x36\n\x05state\x18\x01 \x01(\x0e\x32\'.omnicodec.v1.StartEncodeMetadata.State\x12\r\n\x05\x63odec\x18\x02 \x01(\t\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\x08progress\x18\x07 \x01(\x0b\x32\x1c.omnicodec.v1.EncodeProgress\x12\x0f\n\x07preview\x18\x08 \x01(\x0c\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\"_\n\x0e\x45ncodeProgress\x12\r\n\x05share\x18\x01 \x01(\x01\x12\x0c\n\x04step\x18\x02 \x01(\x04\x12\x0c\n\x04\x62its\x18\x03 \x01(\x01\x12\x0c\n\x04psnr\x18\x04 \x01(\x01\x12\x14\n\x0cseconds_left\x18\x05 \x01(\x01\x32\xc4\x04\n\x0c\x43odecService\x12O\n\nListCodecs\x12\x1f.omnicodec.v1.ListCodecsRequest\x1a .omnicodec.v1.ListCodecsResponse\x12>\n\x08GetCodec\x12\x1d.omnicodec.v1.GetCodecRequest\x1a\x13.omnicodec.v1.Codec\x12\x43\n\x06\x45ncode\x12\x1b.omnicodec.v1.EncodeRequest\x1a\x1c.omnicodec.v1.EncodeResponse\x12\x43\n\x06\x44\x65\x63ode\x12\x1b.omnicodec.v1.DecodeRequest\x1a\x1c.omnicodec.v1.DecodeResponse\x12I\n\x08\x43ompress\x12\x1d.omnicodec.v1.CompressRequest\x1a\x1e.omnicodec.v1.CompressResponse\x12O\n\nDecompress\x12\x1f.omnicodec.v1.DecompressRequest\x1a .omnicodec.v1.DecompressResponse\x12}\n\x0bStartEncode\x12 .omnicodec.v1.StartEncodeRequest\x1a\x1d.google.longrunning.Operation\"-\xca\x41*\n\x13StartEncodeResponse\x12\x13StartEncodeMetadatab\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,34 +39,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CODEC_COVERSENTRY']._serialized_options = b'8\001'
   _globals['_CODEC_DETAILSENTRY']._loaded_options = None
   _globals['_CODEC_DETAILSENTRY']._serialized_options = b'8\001'
-  _globals['_CODEC']._serialized_start=77
-  _globals['_CODEC']._serialized_end=587
-  _globals['_CODEC_COVERSENTRY']._serialized_start=494
-  _globals['_CODEC_COVERSENTRY']._serialized_end=539
-  _globals['_CODEC_DETAILSENTRY']._serialized_start=541
-  _globals['_CODEC_DETAILSENTRY']._serialized_end=587
-  _globals['_LISTCODECSREQUEST']._serialized_start=589
-  _globals['_LISTCODECSREQUEST']._serialized_end=608
-  _globals['_LISTCODECSRESPONSE']._serialized_start=610
-  _globals['_LISTCODECSRESPONSE']._serialized_end=667
-  _globals['_GETCODECREQUEST']._serialized_start=669
-  _globals['_GETCODECREQUEST']._serialized_end=700
-  _globals['_ENCODEREQUEST']._serialized_start=703
-  _globals['_ENCODEREQUEST']._serialized_end=867
-  _globals['_ENCODERESPONSE']._serialized_start=869
-  _globals['_ENCODERESPONSE']._serialized_end=923
-  _globals['_DECODEREQUEST']._serialized_start=925
-  _globals['_DECODEREQUEST']._serialized_end=1010
-  _globals['_DECODERESPONSE']._serialized_start=1012
-  _globals['_DECODERESPONSE']._serialized_end=1064
-  _globals['_COMPRESSREQUEST']._serialized_start=1067
-  _globals['_COMPRESSREQUEST']._serialized_end=1233
-  _globals['_COMPRESSRESPONSE']._serialized_start=1235
-  _globals['_COMPRESSRESPONSE']._serialized_end=1270
-  _globals['_DECOMPRESSREQUEST']._serialized_start=1272
-  _globals['_DECOMPRESSREQUEST']._serialized_end=1357
-  _globals['_DECOMPRESSRESPONSE']._serialized_start=1359
-  _globals['_DECOMPRESSRESPONSE']._serialized_end=1415
-  _globals['_CODECSERVICE']._serialized_start=1418
-  _globals['_CODECSERVICE']._serialized_end=1871
+  _globals['_CODECSERVICE'].methods_by_name['StartEncode']._loaded_options = None
+  _globals['_CODECSERVICE'].methods_by_name['StartEncode']._serialized_options = b'\312A*\n\023StartEncodeResponse\022\023StartEncodeMetadata'
+  _globals['_CODEC']._serialized_start=179
+  _globals['_CODEC']._serialized_end=689
+  _globals['_CODEC_COVERSENTRY']._serialized_start=596
+  _globals['_CODEC_COVERSENTRY']._serialized_end=641
+  _globals['_CODEC_DETAILSENTRY']._serialized_start=643
+  _globals['_CODEC_DETAILSENTRY']._serialized_end=689
+  _globals['_LISTCODECSREQUEST']._serialized_start=691
+  _globals['_LISTCODECSREQUEST']._serialized_end=710
+  _globals['_LISTCODECSRESPONSE']._serialized_start=712
+  _globals['_LISTCODECSRESPONSE']._serialized_end=769
+  _globals['_GETCODECREQUEST']._serialized_start=771
+  _globals['_GETCODECREQUEST']._serialized_end=802
+  _globals['_ENCODEREQUEST']._serialized_start=805
+  _globals['_ENCODEREQUEST']._serialized_end=969
+  _globals['_ENCODERESPONSE']._serialized_start=971
+  _globals['_ENCODERESPONSE']._serialized_end=1025
+  _globals['_DECODEREQUEST']._serialized_start=1027
+  _globals['_DECODEREQUEST']._serialized_end=1112
+  _globals['_DECODERESPONSE']._serialized_start=1114
+  _globals['_DECODERESPONSE']._serialized_end=1166
+  _globals['_COMPRESSREQUEST']._serialized_start=1169
+  _globals['_COMPRESSREQUEST']._serialized_end=1335
+  _globals['_COMPRESSRESPONSE']._serialized_start=1337
+  _globals['_COMPRESSRESPONSE']._serialized_end=1372
+  _globals['_DECOMPRESSREQUEST']._serialized_start=1374
+  _globals['_DECOMPRESSREQUEST']._serialized_end=1459
+  _globals['_DECOMPRESSRESPONSE']._serialized_start=1461
+  _globals['_DECOMPRESSRESPONSE']._serialized_end=1517
+  _globals['_STARTENCODEREQUEST']._serialized_start=1520
+  _globals['_STARTENCODEREQUEST']._serialized_end=1976
+  _globals['_STARTENCODEREQUEST_OUTPUT']._serialized_start=1839
+  _globals['_STARTENCODEREQUEST_OUTPUT']._serialized_end=1909
+  _globals['_STARTENCODERESPONSE']._serialized_start=1978
+  _globals['_STARTENCODERESPONSE']._serialized_end=2067
+  _globals['_STARTENCODEMETADATA']._serialized_start=2070
+  _globals['_STARTENCODEMETADATA']._serialized_end=2548
+  _globals['_STARTENCODEMETADATA_STATE']._serialized_start=2421
+  _globals['_STARTENCODEMETADATA_STATE']._serialized_end=2548
+  _globals['_ENCODEPROGRESS']._serialized_start=2550
+  _globals['_ENCODEPROGRESS']._serialized_end=2645
+  _globals['_CODECSERVICE']._serialized_start=2648
+  _globals['_CODECSERVICE']._serialized_end=3228
 # @@protoc_insertion_point(module_scope)

@@ -1,5 +1,11 @@
+import datetime
+
+from google.longrunning import operations_pb2 as _operations_pb2
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from omnicodec.v1 import media_pb2 as _media_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -148,3 +154,91 @@ class DecompressResponse(_message.Message):
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     items: _containers.RepeatedCompositeFieldContainer[_media_pb2.Media]
     def __init__(self, items: _Optional[_Iterable[_Union[_media_pb2.Media, _Mapping]]] = ...) -> None: ...
+
+class StartEncodeRequest(_message.Message):
+    __slots__ = ("codec", "item", "quality", "effort", "method", "target_psnr", "target_bytes", "output", "request_id", "preview_interval")
+    class Output(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        OUTPUT_UNSPECIFIED: _ClassVar[StartEncodeRequest.Output]
+        OUTPUT_TOKENS: _ClassVar[StartEncodeRequest.Output]
+        OUTPUT_STREAM: _ClassVar[StartEncodeRequest.Output]
+    OUTPUT_UNSPECIFIED: StartEncodeRequest.Output
+    OUTPUT_TOKENS: StartEncodeRequest.Output
+    OUTPUT_STREAM: StartEncodeRequest.Output
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    ITEM_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    EFFORT_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    TARGET_PSNR_FIELD_NUMBER: _ClassVar[int]
+    TARGET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    codec: str
+    item: _media_pb2.Media
+    quality: int
+    effort: str
+    method: str
+    target_psnr: float
+    target_bytes: int
+    output: StartEncodeRequest.Output
+    request_id: str
+    preview_interval: _duration_pb2.Duration
+    def __init__(self, codec: _Optional[str] = ..., item: _Optional[_Union[_media_pb2.Media, _Mapping]] = ..., quality: _Optional[int] = ..., effort: _Optional[str] = ..., method: _Optional[str] = ..., target_psnr: _Optional[float] = ..., target_bytes: _Optional[int] = ..., output: _Optional[_Union[StartEncodeRequest.Output, str]] = ..., request_id: _Optional[str] = ..., preview_interval: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
+class StartEncodeResponse(_message.Message):
+    __slots__ = ("tokens", "stream")
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    tokens: _media_pb2.Tokens
+    stream: bytes
+    def __init__(self, tokens: _Optional[_Union[_media_pb2.Tokens, _Mapping]] = ..., stream: _Optional[bytes] = ...) -> None: ...
+
+class StartEncodeMetadata(_message.Message):
+    __slots__ = ("state", "codec", "create_time", "start_time", "end_time", "expire_time", "progress", "preview")
+    class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STATE_UNSPECIFIED: _ClassVar[StartEncodeMetadata.State]
+        STATE_QUEUED: _ClassVar[StartEncodeMetadata.State]
+        STATE_RUNNING: _ClassVar[StartEncodeMetadata.State]
+        STATE_SUCCEEDED: _ClassVar[StartEncodeMetadata.State]
+        STATE_FAILED: _ClassVar[StartEncodeMetadata.State]
+        STATE_CANCELLED: _ClassVar[StartEncodeMetadata.State]
+    STATE_UNSPECIFIED: StartEncodeMetadata.State
+    STATE_QUEUED: StartEncodeMetadata.State
+    STATE_RUNNING: StartEncodeMetadata.State
+    STATE_SUCCEEDED: StartEncodeMetadata.State
+    STATE_FAILED: StartEncodeMetadata.State
+    STATE_CANCELLED: StartEncodeMetadata.State
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    START_TIME_FIELD_NUMBER: _ClassVar[int]
+    END_TIME_FIELD_NUMBER: _ClassVar[int]
+    EXPIRE_TIME_FIELD_NUMBER: _ClassVar[int]
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    PREVIEW_FIELD_NUMBER: _ClassVar[int]
+    state: StartEncodeMetadata.State
+    codec: str
+    create_time: _timestamp_pb2.Timestamp
+    start_time: _timestamp_pb2.Timestamp
+    end_time: _timestamp_pb2.Timestamp
+    expire_time: _timestamp_pb2.Timestamp
+    progress: EncodeProgress
+    preview: bytes
+    def __init__(self, state: _Optional[_Union[StartEncodeMetadata.State, str]] = ..., codec: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., expire_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., progress: _Optional[_Union[EncodeProgress, _Mapping]] = ..., preview: _Optional[bytes] = ...) -> None: ...
+
+class EncodeProgress(_message.Message):
+    __slots__ = ("share", "step", "bits", "psnr", "seconds_left")
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    BITS_FIELD_NUMBER: _ClassVar[int]
+    PSNR_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_LEFT_FIELD_NUMBER: _ClassVar[int]
+    share: float
+    step: int
+    bits: float
+    psnr: float
+    seconds_left: float
+    def __init__(self, share: _Optional[float] = ..., step: _Optional[int] = ..., bits: _Optional[float] = ..., psnr: _Optional[float] = ..., seconds_left: _Optional[float] = ...) -> None: ...

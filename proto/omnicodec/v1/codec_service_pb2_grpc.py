@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
 from omnicodec.v1 import codec_service_pb2 as omnicodec_dot_v1_dot_codec__service__pb2
 
 GRPC_GENERATED_VERSION = '1.76.0'
@@ -71,6 +72,11 @@ class CodecServiceStub(object):
                 request_serializer=omnicodec_dot_v1_dot_codec__service__pb2.DecompressRequest.SerializeToString,
                 response_deserializer=omnicodec_dot_v1_dot_codec__service__pb2.DecompressResponse.FromString,
                 _registered_method=True)
+        self.StartEncode = channel.unary_unary(
+                '/omnicodec.v1.CodecService/StartEncode',
+                request_serializer=omnicodec_dot_v1_dot_codec__service__pb2.StartEncodeRequest.SerializeToString,
+                response_deserializer=google_dot_longrunning_dot_operations__pb2.Operation.FromString,
+                _registered_method=True)
 
 
 class CodecServiceServicer(object):
@@ -125,6 +131,15 @@ class CodecServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StartEncode(self, request, context):
+        """Begins to encode one item, for codecs that take minutes. The operation outlives the call and
+        the server's process; google.longrunning.Operations on the same port gets, lists, waits for,
+        cancels and deletes it. UNIMPLEMENTED where the server keeps no jobs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CodecServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -157,6 +172,11 @@ def add_CodecServiceServicer_to_server(servicer, server):
                     servicer.Decompress,
                     request_deserializer=omnicodec_dot_v1_dot_codec__service__pb2.DecompressRequest.FromString,
                     response_serializer=omnicodec_dot_v1_dot_codec__service__pb2.DecompressResponse.SerializeToString,
+            ),
+            'StartEncode': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartEncode,
+                    request_deserializer=omnicodec_dot_v1_dot_codec__service__pb2.StartEncodeRequest.FromString,
+                    response_serializer=google_dot_longrunning_dot_operations__pb2.Operation.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -328,6 +348,33 @@ class CodecService(object):
             '/omnicodec.v1.CodecService/Decompress',
             omnicodec_dot_v1_dot_codec__service__pb2.DecompressRequest.SerializeToString,
             omnicodec_dot_v1_dot_codec__service__pb2.DecompressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartEncode(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/omnicodec.v1.CodecService/StartEncode',
+            omnicodec_dot_v1_dot_codec__service__pb2.StartEncodeRequest.SerializeToString,
+            google_dot_longrunning_dot_operations__pb2.Operation.FromString,
             options,
             channel_credentials,
             insecure,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19omnicodec/v1/stream.proto\x12\x0comnicodec.v1\"\xc8\x02\n\x0cStreamHeader\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\x15\n\rcodec_version\x18\x02 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\x0c\x12\r\n\x05prior\x18\x04 \x01(\x0c\x12\x0c\n\x04grid\x18\x05 \x03(\x04\x12\x0e\n\x06\x65xtent\x18\x06 \x03(\x03\x12\x17\n\x0f\x63hunk_positions\x18\x07 \x01(\r\x12\x14\n\x07quality\x18\x08 \x01(\rH\x00\x88\x01\x01\x12(\n\x06source\x18\t \x01(\x0b\x32\x18.omnicodec.v1.SourceFile\x12:\n\x08metadata\x18\n \x03(\x0b\x32(.omnicodec.v1.StreamHeader.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_quality\")\n\tStreamEnd\x12\x0c\n\x04grid\x18\x01 \x03(\x04\x12\x0e\n\x06\x65xtent\x18\x02 \x03(\x03\"(\n\nSourceFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19omnicodec/v1/stream.proto\x12\x0comnicodec.v1\"\xf3\x02\n\x0cStreamHeader\x12\r\n\x05\x63odec\x18\x01 \x01(\t\x12\x15\n\rcodec_version\x18\x02 \x01(\r\x12\x13\n\x0b\x66ingerprint\x18\x03 \x01(\x0c\x12\r\n\x05prior\x18\x04 \x01(\x0c\x12\x0c\n\x04grid\x18\x05 \x03(\x04\x12\x0e\n\x06\x65xtent\x18\x06 \x03(\x03\x12\x17\n\x0f\x63hunk_positions\x18\x07 \x01(\r\x12\x14\n\x07quality\x18\x08 \x01(\rH\x00\x88\x01\x01\x12(\n\x06source\x18\t \x01(\x0b\x32\x18.omnicodec.v1.SourceFile\x12:\n\x08metadata\x18\n \x03(\x0b\x32(.omnicodec.v1.StreamHeader.MetadataEntry\x12)\n\x05sound\x18\x0b \x01(\x0b\x32\x1a.omnicodec.v1.StreamHeader\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_quality\")\n\tStreamEnd\x12\x0c\n\x04grid\x18\x01 \x03(\x04\x12\x0e\n\x06\x65xtent\x18\x02 \x03(\x03\"(\n\nSourceFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,11 +34,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMHEADER_METADATAENTRY']._loaded_options = None
   _globals['_STREAMHEADER_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_STREAMHEADER']._serialized_start=44
-  _globals['_STREAMHEADER']._serialized_end=372
-  _globals['_STREAMHEADER_METADATAENTRY']._serialized_start=313
-  _globals['_STREAMHEADER_METADATAENTRY']._serialized_end=360
-  _globals['_STREAMEND']._serialized_start=374
-  _globals['_STREAMEND']._serialized_end=415
-  _globals['_SOURCEFILE']._serialized_start=417
-  _globals['_SOURCEFILE']._serialized_end=457
+  _globals['_STREAMHEADER']._serialized_end=415
+  _globals['_STREAMHEADER_METADATAENTRY']._serialized_start=356
+  _globals['_STREAMHEADER_METADATAENTRY']._serialized_end=403
+  _globals['_STREAMEND']._serialized_start=417
+  _globals['_STREAMEND']._serialized_end=458
+  _globals['_SOURCEFILE']._serialized_start=460
+  _globals['_SOURCEFILE']._serialized_end=500
 # @@protoc_insertion_point(module_scope)

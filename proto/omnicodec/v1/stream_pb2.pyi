@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class StreamHeader(_message.Message):
-    __slots__ = ("codec", "codec_version", "fingerprint", "prior", "grid", "extent", "chunk_positions", "quality", "source", "metadata")
+    __slots__ = ("codec", "codec_version", "fingerprint", "prior", "grid", "extent", "chunk_positions", "quality", "source", "metadata", "sound")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -25,6 +25,7 @@ class StreamHeader(_message.Message):
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
+    SOUND_FIELD_NUMBER: _ClassVar[int]
     codec: str
     codec_version: int
     fingerprint: bytes
@@ -35,7 +36,8 @@ class StreamHeader(_message.Message):
     quality: int
     source: SourceFile
     metadata: _containers.ScalarMap[str, str]
-    def __init__(self, codec: _Optional[str] = ..., codec_version: _Optional[int] = ..., fingerprint: _Optional[bytes] = ..., prior: _Optional[bytes] = ..., grid: _Optional[_Iterable[int]] = ..., extent: _Optional[_Iterable[int]] = ..., chunk_positions: _Optional[int] = ..., quality: _Optional[int] = ..., source: _Optional[_Union[SourceFile, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    sound: StreamHeader
+    def __init__(self, codec: _Optional[str] = ..., codec_version: _Optional[int] = ..., fingerprint: _Optional[bytes] = ..., prior: _Optional[bytes] = ..., grid: _Optional[_Iterable[int]] = ..., extent: _Optional[_Iterable[int]] = ..., chunk_positions: _Optional[int] = ..., quality: _Optional[int] = ..., source: _Optional[_Union[SourceFile, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., sound: _Optional[_Union[StreamHeader, _Mapping]] = ...) -> None: ...
 
 class StreamEnd(_message.Message):
     __slots__ = ("grid", "extent")

@@ -48,7 +48,7 @@ def evaluate(
             metavar="NAME,...",
             show_default=False,
             help="Formats to measure beside it: jpeg,webp,avif,jxl for pictures, opus,mp3,vorbis "
-            "for sound, gzip,xz,zstd for texts. Default: none.",
+            "for sound, x264,x265,svtav1 for video, gzip,xz,zstd for texts. Default: none.",
         ),
     ] = "",
     quality: Annotated[
@@ -77,7 +77,7 @@ def evaluate(
         typer.Option(
             "--html",
             metavar="FILE",
-            help="Write a page with curves, tables, pictures and sounds. Default: none.",
+            help="Write a page with curves, tables, pictures, sounds and clips. Default: none.",
         ),
     ] = None,
     output: Annotated[

@@ -47,7 +47,8 @@ def info(
     if as_json:
         print_json({"file": shown_name(file), **facts})
         return
-    for key, value in facts.items():
+    sound = facts.pop("sound") or {}
+    for key, value in (*facts.items(), *((f"sound {key}", v) for key, v in sound.items())):
         if value is not None:
             typer.echo(plain(f"{key.replace('_', ' '):18} {_shown(value)}"))
 

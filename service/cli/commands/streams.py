@@ -12,11 +12,20 @@ from omnicodec.service.cli.batch import Done, Slow, Work, apart, run_each
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import UsageError, note
 from omnicodec.service.cli.files import Outputs, open_input, read_rest
-from omnicodec.service.cli.media import check_settings, comes_in_pieces, open_media, sound_codec
+from omnicodec.service.cli.media import (
+    check_raw_format,
+    check_settings,
+    comes_in_pieces,
+    open_media,
+    parse_raw,
+    sound_codec,
+)
 from omnicodec.service.cli.naming import base_name, decoded_name
 from omnicodec.service.cli.options import (
     PCM_INPUT,
     PCM_OUTPUT,
+    RAW_INPUT,
+    RAW_OUTPUT,
     Chunk,
     Codec,
     Device,
@@ -28,9 +37,13 @@ from omnicodec.service.cli.options import (
     Output,
     Quality,
     StreamFiles,
+    TargetPSNR,
+    TargetSize,
     state_of,
+    targets_of,
 )
 from omnicodec.service.cli.pipes import Pipe
+from omnicodec.service.cli.screen import Screen
 from omnicodec.service.cli.sound import (
     check_pcm_format,
     compress_sound,
@@ -72,7 +85,10 @@ def compress(
     quality: Quality = None,
     effort: Effort = None,
     method: Method = None,
+    target_psnr: TargetPSNR = None,
+    target_size: TargetSize = None,
     pcm: PCM_INPUT = "",
+    raw: RAW_INPUT = "",
     chunk: Chunk = None,
     output: Output = None,
     force: Force = False,
@@ -83,23 +99,33 @@ def compress(
 
     FILE is a picture, a text or sound, or - for stdin. FILE becomes FILE.omc beside it, and
     stdin goes to stdout, unless -o says otherwise. Sound may be hours long, or live: what is
-    final is written at once, and Ctrl-C closes the stream.
+    final is written at once, and Ctrl-C closes the stream. Codecs that take minutes leave
+    OUT.part when they are interrupted, and the same command goes on from there.
     """
     from omnicodec.codecs import compress as to_stream
     from omnicodec.codecs import load
     from omnicodec.codecs.codec import Settings
+    from omnicodec.service.cli.long_work import LongWork
 
     settings = Settings(quality=quality, effort=effort, method=method)
     check_settings(codec, settings)
     plain = parse_pcm(pcm)
+    raw_video = parse_raw(raw)
     if chunk is not None and not 0 < chunk < math.inf:
         raise UsageError(f"a chunk cannot last {chunk:g} seconds")
     outputs = Outputs(output, files, force=force, as_json=as_json)
+    screen = Screen(len(files))
+    targets = targets_of(target_psnr, target_size)
+    long = LongWork(screen, targets)
 
     def work(file: str) -> Work:
         path = outputs.path(file, base_name(file) + ".omc", binary=True)
         with open_input(file) as source:
-            sound = sound_codec(file, source, codec, settings, plain=plain is not None)
+            sound = ""
+            if raw_video is None:
+                sound = sound_codec(file, source, codec, settings, plain=plain is not None)
+            if sound and targets:
+                raise UsageError(f"{sound} does not work towards a target")
             if sound:
 
                 def in_pieces() -> Done:
@@ -120,25 +146,32 @@ def compress(
             if plain or chunk is not None:
                 raise UsageError("--pcm and --chunk are for codecs of sound: -c audio/rvq")
             data = read_rest(source)
-        spec, item = open_media(file, data, codec, settings, compressing=True)
+        spec, item = open_media(file, data, codec, settings, compressing=True, raw=raw_video)
+
+        loaded = load(spec.name, device=device)
+        long.check(loaded, path)
 
         def slow() -> bytes:
-            return to_stream(
-                item,
-                spec.name,
-                quality=quality,
-                effort=effort,
-                method=method,
-                device=device,
-                source_name=stored_name(file),
-                source_size=len(data),
-            )
+            with long.on(file, loaded, path) as work:
+                return to_stream(
+                    item,
+                    spec.name,
+                    quality=quality,
+                    effort=effort,
+                    method=method,
+                    device=device,
+                    source_name=stored_name(file),
+                    source_size=len(data),
+                    work=work,
+                )
 
-        stream = yield Slow(slow, apart(load(spec.name, device=device)), item.nbytes)
+        stream = yield Slow(slow, apart(loaded), item.nbytes)
         place = outputs.write(file, path, stream)
+        long.written(loaded, path)
         return _compressed(place, spec.name, len(data), len(stream), item)
 
-    run_each(state_of(context), files, work, as_json=as_json)
+    with long.interruptible():
+        run_each(state_of(context), files, work, as_json=as_json, screen=screen)
 
 
 def decompress(
@@ -154,6 +187,7 @@ def decompress(
         ),
     ] = False,
     pcm: PCM_OUTPUT = "",
+    raw: RAW_OUTPUT = "",
     as_json: Json = False,
     device: Device = "",
 ) -> None:
@@ -164,10 +198,11 @@ def decompress(
     the ending .png instead of its own. The ending of -o chooses the format. Sound comes
     while its stream arrives, as a WAV without a length on stdout.
     """
-    from omnicodec.codecs import describe, load
-    from omnicodec.codecs.stream import frames, inspect, read_tokens
+    from omnicodec.codecs import Video, describe, load
+    from omnicodec.codecs.stream import decode_contents, frames, inspect, read_tokens
 
     check_pcm_format(pcm)
+    check_raw_format(raw)
     outputs = Outputs(output, files, force=force, as_json=as_json)
 
     def work(file: str) -> Work:
@@ -182,6 +217,10 @@ def decompress(
             name = decoded_name(spec, file, header.source.name)
             if pcm:
                 name = str(Path(name).with_suffix(".pcm"))
+            if raw:
+                name = str(Path(name).with_suffix(".yuv"))
+                if spec.modality != "video":
+                    raise UsageError(f"--raw is for video, and this is a stream of {spec.name}")
             path = outputs.path(file, name, binary=spec.modality != "text")
             if comes_in_pieces(spec):
 
@@ -206,7 +245,9 @@ def decompress(
 
         def slow() -> tuple[StreamContents, bytes]:
             contents = read_tokens(stream, partial=partial, device=device)
-            (item,) = loaded.decode([contents.tokens], missing=[contents.missing])
+            item = decode_contents(contents, codec=loaded, device=device)
+            if raw and isinstance(item, Video):
+                return contents, item.to_raw(raw)
             return contents, item.to_bytes(outputs.suffix)
 
         contents, data = yield Slow(slow, apart(loaded), math.prod(header.grid))
@@ -215,6 +256,10 @@ def decompress(
         if lost:
             share = f"{lost:,} of {total:,} positions, {100 * lost / total:.3g} %"
             note(f"omnicodec: {base_name(file)} is damaged, missing: {share}")
+        if header.HasField("sound"):
+            heard = _lost_sound(contents)
+            if heard:
+                note(f"omnicodec: {base_name(file)} is damaged, missing of its sound: {heard}")
         return Done(
             f" -> {place}: {len(data):,} bytes",
             {"output": place, "bytes": len(data), "positions": total, "missing": lost},
@@ -249,6 +294,14 @@ def _lost(contents: StreamContents) -> tuple[int, int]:
     if contents.missing is not None:
         found -= int(contents.missing.sum())
     return total - found, total
+
+
+def _lost_sound(contents: StreamContents) -> str:
+    """Return how much of a video's sound no whole chunk gave back, or "" where nothing is lost."""
+    if contents.sound is None:
+        return "all of it"
+    lost, total = _lost(contents.sound)
+    return f"{lost:,} of {total:,} positions" if lost else ""
 
 
 COMMANDS = (

@@ -10,9 +10,10 @@ import typer
 from omnicodec.service.cli.batch import Done, Slow, Work, run_each
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.files import Outputs, read_input
-from omnicodec.service.cli.media import check_settings, named, open_media
+from omnicodec.service.cli.media import check_settings, named, open_media, parse_raw
 from omnicodec.service.cli.naming import base_name, decoded_name
 from omnicodec.service.cli.options import (
+    RAW_INPUT,
     Device,
     Effort,
     Force,
@@ -21,10 +22,14 @@ from omnicodec.service.cli.options import (
     Method,
     Output,
     Quality,
+    TargetPSNR,
+    TargetSize,
     TokenCodec,
     TokenFiles,
     state_of,
+    targets_of,
 )
+from omnicodec.service.cli.screen import Screen
 
 if TYPE_CHECKING:
     from omnicodec.codecs import Tokens
@@ -51,6 +56,9 @@ def encode(
     quality: Quality = None,
     effort: Effort = None,
     method: Method = None,
+    target_psnr: TargetPSNR = None,
+    target_size: TargetSize = None,
+    raw: RAW_INPUT = "",
     output: Output = None,
     force: Force = False,
     as_json: Json = False,
@@ -59,30 +67,41 @@ def encode(
     """Turn files into tokens, in archives that numpy reads.
 
     FILE is a picture or a text, or - for stdin. FILE becomes FILE.npz beside it, and stdin
-    goes to stdout, unless -o says otherwise.
+    goes to stdout, unless -o says otherwise. Codecs that take minutes leave OUT.part when they
+    are interrupted, and the same command goes on from there.
     """
     from omnicodec.codecs import load
     from omnicodec.codecs.codec import Settings
+    from omnicodec.service.cli.long_work import LongWork
 
     settings = Settings(quality=quality, effort=effort, method=method)
+    raw_video = parse_raw(raw)
     chosen = named(codec)
     check_settings(chosen, settings)
     outputs = Outputs(output, files, force=force, as_json=as_json)
+    screen = Screen(len(files))
+    long = LongWork(screen, targets_of(target_psnr, target_size))
 
     def work(file: str) -> Work:
         path = outputs.path(file, base_name(file) + ".npz", binary=True)
         data = read_input(file)
-        spec, item = open_media(file, data, chosen, settings, compressing=False)
+        spec, item = open_media(file, data, chosen, settings, compressing=False, raw=raw_video)
         loaded = load(chosen or spec.name, device=device)
 
+        long.check(loaded, path)
+
         def slow() -> tuple[Tokens, bytes]:
-            (tokens,) = loaded.encode([item], quality=quality, effort=effort, method=method)
+            with long.on(file, loaded, path) as work:
+                (tokens,) = loaded.encode(
+                    [item], quality=quality, effort=effort, method=method, work=work
+                )
             archive = io.BytesIO()
             tokens.save(archive)
             return tokens, archive.getvalue()
 
         tokens, archive = yield Slow(slow, loaded.parallel, item.nbytes)
         place = outputs.write(file, path, archive)
+        long.written(loaded, path)
         grid = "x".join(map(str, tokens.grid))
         return Done(
             f" -> {place}: {len(tokens):,} positions of {tokens.codec}, grid {grid}",
@@ -96,7 +115,8 @@ def encode(
             },
         )
 
-    run_each(state_of(context), files, work, as_json=as_json)
+    with long.interruptible():
+        run_each(state_of(context), files, work, as_json=as_json, screen=screen)
 
 
 def decode(

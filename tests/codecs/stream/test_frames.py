@@ -92,9 +92,9 @@ def test_headers_that_lie_are_refused() -> None:
     with pytest.raises(CorruptStream, match="damaged"):
         frames.read_header(huge)
     newer = bytearray(stream([]))
-    newer[4] = 3
+    newer[4] = 4
     newer[-4:] = google_crc32c.value(bytes(newer[:-4])).to_bytes(4, "little")
-    with pytest.raises(FingerprintMismatch, match="format version 3"):
+    with pytest.raises(FingerprintMismatch, match="format version 4"):
         frames.read_header(bytes(newer))
 
 

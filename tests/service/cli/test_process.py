@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,15 +37,22 @@ def on_terminal(folder: Path, *arguments: str, stdout: bool, stdin: bytes = b"")
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams},
     )
     os.close(theirs)
-    process.communicate(stdin, timeout=120)
-    shown = b""
+    shown: list[bytes] = []
+
+    def read() -> None:  # meanwhile: a terminal holds a few kilobytes, and then its writer waits
+        with contextlib.suppress(OSError):  # the other end is closed and all is read
+            while piece := os.read(ours, 1 << 16):
+                shown.append(piece)
+
+    reader = threading.Thread(target=read)
+    reader.start()
     try:
-        while piece := os.read(ours, 1 << 16):
-            shown += piece
-    except OSError:  # the other end is closed and all is read
-        pass
-    os.close(ours)
-    return process.returncode, shown.decode()
+        process.communicate(stdin, timeout=120)
+    finally:
+        process.kill()
+        reader.join()
+        os.close(ours)
+    return process.returncode, b"".join(shown).decode()
 
 
 def test_exit_codes_of_the_process(program: Cli, folder: Path) -> None:

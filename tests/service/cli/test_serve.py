@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +35,8 @@ def test_defaults_are_those_of_the_server(cli: Cli, served: list[Any]) -> None:
 
 def test_options_are_passed_on(cli: Cli, served: list[Any]) -> None:
     arguments = "--listen 0.0.0.0:1 --max-message-mb 8 --max-queue 3 --grace 1.5 --device cpu"
-    assert cli("serve", *arguments.split(), "--preload", "text/bytes").code == 0
+    jobs = ("--jobs", "jobs/", "--max-jobs", "2", "--keep-jobs", "0.5")
+    assert cli("serve", *arguments.split(), "--preload", "text/bytes", *jobs).code == 0
     (options,) = served
     assert options.listen == "0.0.0.0:1"
     assert options.max_message_bytes == 8 << 20
@@ -42,6 +44,9 @@ def test_options_are_passed_on(cli: Cli, served: list[Any]) -> None:
     assert options.grace_seconds == 1.5
     assert options.device == "cpu"
     assert options.preload == ("text/bytes",)
+    assert options.jobs == Path("jobs")
+    assert options.max_jobs == 2
+    assert options.keep_seconds == 1800
 
 
 @pytest.mark.parametrize(
@@ -51,6 +56,8 @@ def test_options_are_passed_on(cli: Cli, served: list[Any]) -> None:
         ["--max-message-mb", "4096"],
         ["--max-queue", "0"],
         ["--grace", "-1"],
+        ["--max-jobs", "0"],
+        ["--keep-jobs", "0"],
     ],
 )
 def test_settings_that_cannot_be(cli: Cli, served: list[Any], arguments: list[str]) -> None:

@@ -287,10 +287,12 @@ def test_anchors_are_checked_first(pictures: Path, monkeypatch: pytest.MonkeyPat
 def test_modalities_that_are_not_covered_yet(
     pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = replace(load("text/bytes").spec, name="video/none", modality="video")
+    other = replace(load("text/bytes").spec, name="series/none", modality="series")
     monkeypatch.setattr(run, "load", lambda *_, **__: SimpleNamespace(spec=other))
-    with pytest.raises(InvalidInput, match=r"not evaluated yet; covered: audio, image, text"):
-        evaluate("video/none", pictures, report=lambda _: None)
+    with pytest.raises(
+        InvalidInput, match=r"not evaluated yet; covered: audio, image, text, video"
+    ):
+        evaluate("series/none", pictures, report=lambda _: None)
 
 
 @pytest.fixture(scope="module")
