@@ -82,7 +82,7 @@ class Work:
             return
         from safetensors.numpy import save
 
-        content = save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, {_KEY: key})
+        content = save({k: np.array(v, order="C") for k, v in arrays.items()}, {_KEY: key})
         self._path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
         try:

@@ -229,7 +229,7 @@ class Client:
         """Return an iterator over the operations of the server, the newest first.
 
         `where` is a filter: `done = false AND metadata.state != QUEUED AND metadata.codec =
-        image/inr`.
+        image/rate`.
         """
         with convert.fitting("filters"):
             request = operations_pb2.ListOperationsRequest(filter=where)

@@ -32,9 +32,11 @@ def test_cancelled_work_ends_at_its_next_report() -> None:
 def test_a_checkpoint_is_of_one_key(tmp_path: Path) -> None:
     work = Work(checkpoint=tmp_path / "jobs" / "a.safetensors")
     assert work.restore("a") is None
-    work.save("a", {"x": np.arange(6).reshape(2, 3)[:, ::-1]})
+    work.save("a", {"x": np.arange(6).reshape(2, 3)[:, ::-1], "step": np.array(7)})
     restored = work.restore("a")
     assert restored is not None
+    assert restored["step"] == 7
+    assert restored["step"].shape == ()
     np.testing.assert_array_equal(restored["x"], [[2, 1, 0], [5, 4, 3]])
     assert work.restore("b") is None
     work.save("b", {"y": np.zeros(1)})

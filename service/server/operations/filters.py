@@ -28,7 +28,7 @@ _FIELDS: Final = "done, name, metadata.state and metadata.codec"
 
 
 def parse_filter(text: str) -> Condition:
-    """Return the condition of a filter such as `done = false AND metadata.codec = image/inr`.
+    """Return the condition of a filter such as `done = false AND metadata.codec = image/rate`.
 
     Raises `InvalidInput` for what is not understood.
     """
