@@ -243,11 +243,10 @@ def test_a_server_that_stops_leaves_checkpoints(
         server.drain()
         assert not wait.result(timeout=5).done
     slow(0)
-    operation = start().operation(name)
-    expected = load(NAME).encode([ramps], effort="best")[0]
-    assert operation.result(20) == expected
+    result = start().operation(name).result(20)
+    assert result == load(NAME).encode([ramps], effort="best")[0]
     begun = [line for line in fitted_log() if line.startswith("begun")]
-    assert begun[0] == begun[2] == "begun at 0"  # the last is `expected`
+    assert begun[0] == begun[2] == "begun at 0"  # the last is what it was compared with
     assert begun[1] != "begun at 0"
 
 
