@@ -55,7 +55,7 @@ def refined(network: ImageVQ, pixels: Tensor, indices: Tensor, steps: int) -> Te
         optimizer.step()
         with torch.no_grad():
             digits.copy_(digits.clamp(min=0).minimum(top))
-    return (best.round().to(torch.int64) * quantizer.places).sum(1)
+    return (best.to(torch.int64) * quantizer.places).sum(1)
 
 
 def _error(network: ImageVQ, digits: Tensor, top: Tensor, pixels: Tensor) -> Tensor:

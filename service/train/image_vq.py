@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from safetensors.numpy import save_file
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
@@ -23,7 +22,7 @@ from omnicodec.models.image.vq import ImageVQ, ImageVQConfig
 from omnicodec.models.layers import channels_last
 from omnicodec.service.train.balancer import Balancer
 from omnicodec.service.train.critics import Critics
-from omnicodec.service.train.files import write_model
+from omnicodec.service.train.files import write_model, write_prior
 from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.picture_critics import PictureDiscriminators, judge_pictures
 from omnicodec.service.train.pictures import crops, read_pictures, whole
@@ -227,7 +226,7 @@ class _Training:
         write_model(folder, self.learner.in_7_bits())
         config = {"codec": recipe.codec, "version": recipe.version, **recipe.network.to_dict()}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        save_file(self._prior().tables(), folder / "prior.safetensors")
+        write_prior(folder, self._prior().tables())
         return folder
 
     @torch.inference_mode()

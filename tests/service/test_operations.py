@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.longrunning import operations_pb2
 
 from omnicodec.codecs import (
     Cancelled,
@@ -21,27 +21,10 @@ from omnicodec.codecs import (
 from omnicodec.service import Client
 from omnicodec.service.operation import State
 
+from .operation_calls import standard, status, until
+
 Start = Callable[..., Client]
 NAME = "image/fitted"
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    ends = time.monotonic() + 20
-    while not (found := condition()):
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-    return found
-
-
-def standard(client: Client) -> operations_pb2_grpc.OperationsStub:
-    """Return the stub that any client of the standard service has."""
-    return operations_pb2_grpc.OperationsStub(client._channel)
-
-
-def status(call: Callable[[], object]) -> str:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    return str(caught.value.code().name)
 
 
 @pytest.mark.usefixtures("slow")

@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
-from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.longrunning import operations_pb2
 
 from omnicodec.codecs import (
     Audio,
@@ -36,27 +35,10 @@ from omnicodec.v1 import codec_service_pb2 as pb
 from omnicodec.v1 import media_pb2
 from omnicodec.v1.codec_service_pb2_grpc import CodecServiceStub
 
+from .operation_calls import standard, status, until
+
 Start = Callable[..., Client]
 NAME = "image/fitted"
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    ends = time.monotonic() + 20
-    while not (found := condition()):
-        assert time.monotonic() < ends
-        time.sleep(0.01)
-    return found
-
-
-def standard(client: Client) -> operations_pb2_grpc.OperationsStub:
-    """Return the stub that any client of the standard service has."""
-    return operations_pb2_grpc.OperationsStub(client._channel)
-
-
-def status(call: Callable[[], object]) -> str:
-    with pytest.raises(grpc.RpcError) as caught:
-        call()
-    return str(caught.value.code().name)
 
 
 @pytest.mark.usefixtures("fitted")
