@@ -34,7 +34,8 @@ class CodecSpec:
     `Tokens.extent` in the order in which streams store them, `covers` says what one
     position covers (`{"height": 16, "width": 16}` pixels, `{"bytes": 1}`).
     `fingerprint` is SHA-256 over configuration and weights, cut to 16 hex digits; `prior` is
-    that of the codec's prior, which streams carry as well. `qualities`, `efforts` and
+    that of the codec's prior, which streams carry as well. `resumable` says that encoding may
+    take minutes, and then reports to `Settings.work` and heeds it. `qualities`, `efforts` and
     `methods` are what `Settings` may name.
     """
 
@@ -50,6 +51,7 @@ class CodecSpec:
     grid_rank: int = 1
     lossless: bool = False
     streaming: bool = False
+    resumable: bool = False
     qualities: tuple[int, ...] = ()
     efforts: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
@@ -99,9 +101,6 @@ class Codec(ABC, Generic[M]):
 
     parallel: ClassVar[bool] = False
     """Whether items are worth a thread each: working on one takes long and releases the GIL."""
-
-    resumable: ClassVar[bool] = False
-    """Whether encoding may take minutes, and then reports to `Settings.work` and heeds it."""
 
     chunk_positions: ClassVar[int] = 1 << 16
     """Positions of a chunk of a stream: the unit of seeking, and of what damage destroys."""

@@ -190,12 +190,12 @@ class Client:
     ) -> Operation:
         """Begin an encode that may take minutes, and return it at once.
 
-        Its result are tokens, or with `compress` an .omc stream. A resumable codec ends early
-        when its result has a PSNR of `target_psnr` dB and is no larger than `target_bytes`, both
-        as estimated. With `previews` the server draws one that often, in seconds. Called again
-        with the same `request_id`, of at most 64 characters, the operation of the first call is
-        returned: after a call whose answer was lost. Raises `Unavailable` where the server keeps
-        no jobs.
+        Its result are tokens, or with `compress` an .omc stream. A codec that is `resumable` by
+        its spec ends early when its result has a PSNR of `target_psnr` dB and is no larger than
+        `target_bytes`, both as estimated. With `previews` the server draws one that often, in
+        seconds. Called again with the same `request_id`, of at most 64 characters, the operation
+        of the first call is returned: after a call whose answer was lost. Raises `Unavailable`
+        where the server keeps no jobs.
         """
         outputs = pb.StartEncodeRequest.Output
         with convert.fitting("settings"):

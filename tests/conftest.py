@@ -46,14 +46,14 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, type[AnyCodec]],
     """Return a function that registers a codec for one test."""
     known = registry.available()
     names: list[str] = []
-    monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     monkeypatch.setattr(registry, "_loaded", dict(registry._loaded))
     for module in (codecs, registry):
         monkeypatch.setattr(module, "available", lambda: (*known, *names))
 
     def add(name: str, cls: type[AnyCodec]) -> None:
         names.append(name)
-        registry.register(name)(cls)
+        # Nothing but this is undone: modules that the test is the first to import stay known.
+        monkeypatch.setitem(registry._classes, name, cls)
 
     return add
 

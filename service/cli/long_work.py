@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from omnicodec.codecs import Cancelled, Progress, Work
@@ -32,6 +33,9 @@ class LongWork:
     def __init__(self, screen: Screen, targets: Targets) -> None:
         self._screen, self._targets = screen, targets
         self._works: list[_Watched] = []
+        self._interrupted = False
+        # A queue that signal handlers may put into, unlike others.
+        self._to_tell: SimpleQueue[bool] = SimpleQueue()
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -42,21 +46,27 @@ class LongWork:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
+        # A handler may stand in the middle of a line, or of the start of a thread: it can do
+        # neither itself.
+        teller = threading.Thread(target=self._tell, daemon=True)
+        teller.start()
         before = [signal.signal(number, self._on_signal) for number in _SIGNALS]
         try:
             yield
         finally:
             for number, handler in zip(_SIGNALS, before, strict=True):
                 signal.signal(number, handler)
+            self._to_tell.put(False)
+            teller.join()  # what comes of the interruption is said after that there was one
 
     def check(self, codec: AnyCodec, path: Path | None) -> None:
         """Raise `UsageError` for targets that the codec does not know, or a place that is taken."""
-        if self._targets and not codec.resumable:
+        if self._targets and not codec.spec.resumable:
             raise UsageError(
                 f"{codec.spec.name} does not work towards a target, so --target-psnr and "
                 f"--target-size are not for it"
             )
-        part = checkpoint(path) if codec.resumable else None
+        part = checkpoint(path) if codec.spec.resumable else None
         if part is not None and part.exists() and not is_checkpoint(part):
             raise UsageError(
                 f"{str(part)!r} would be the checkpoint, and is some other file; move it away"
@@ -68,7 +78,7 @@ class LongWork:
 
         `path` is that of the result. Raises `Cancelled` with the line to end with.
         """
-        if not codec.resumable:
+        if not codec.spec.resumable:
             yield None
             return
         name = shown_name(file)
@@ -77,6 +87,8 @@ class LongWork:
         work = _Watched(name, shown, self._targets, part)
         self._works.append(work)
         try:
+            if self._interrupted:  # before this was among the works that the signal ends
+                raise Cancelled("interrupted")
             yield work
         except Cancelled as e:
             if part is None or not part.exists():
@@ -90,21 +102,23 @@ class LongWork:
 
     def written(self, codec: AnyCodec, path: Path | None) -> None:
         """Remove the checkpoint: the result is safe."""
-        if codec.resumable and (part := checkpoint(path)) is not None:
+        if codec.spec.resumable and (part := checkpoint(path)) is not None:
             part.unlink(missing_ok=True)
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if not self._works:
             raise KeyboardInterrupt
-        for work in list(self._works):
-            work.cancel()
+        self._interrupted = True
         # What is behind Python now ends the process at once, whatever it is doing.
         for known in _SIGNALS:
             signal.signal(known, signal.SIG_DFL)
-        # In a thread of its own: this one may be in the middle of writing a line.
-        threading.Thread(target=self._tell, daemon=True).start()
+        self._to_tell.put(True)
+        for work in list(self._works):
+            work.cancel()
 
     def _tell(self) -> None:
+        if not self._to_tell.get():
+            return
         self._screen.stop()
         note("interrupted: keeping what there is; again, and it ends at once")
 

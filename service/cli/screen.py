@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
@@ -23,13 +24,17 @@ _NAME_CHARACTERS: Final = 32
 
 
 class Screen:
-    """The bars of one invocation on `files` files; a context manager, which removes them."""
+    """The bars of one invocation on `files` files; a context manager, which removes them.
+
+    Any thread may call its methods.
+    """
 
     def __init__(self, files: int) -> None:
         self._files = files
         self._bars: Bars | None = None
         self._all: TaskID | None = None
         self._stopped = not is_terminal(sys.stderr)
+        self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
         if self._files > 1 and (bars := self.bars()):
@@ -50,38 +55,46 @@ class Screen:
             self._bars.advance(self._all)
 
     def stop(self) -> None:
-        """Remove the bars, for good; any thread may."""
-        self._stopped = True
-        if self._bars is not None:
-            self._bars.stop()
+        """Remove the bars, for good."""
+        with self._lock:
+            self._stopped = True
+            if self._bars is not None:
+                self._bars.stop()
 
     def remove(self, task: TaskID) -> None:
         """Remove one bar; the last of a single file takes the screen with it."""
-        if self._files < 2:
-            self.stop()
-        elif bars := self.bars():
-            bars.remove_task(task)
-            bars.refresh()
+        with self._lock:
+            if self._files < 2:
+                self.stop()
+            elif bars := self.bars():
+                bars.remove_task(task)
+                bars.refresh()
 
     def bars(self) -> Bars | None:
         """Return the bars, begun when they are first asked for; None where none are shown."""
-        if self._stopped:
-            return None
-        if self._bars is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+        with self._lock:
+            if self._stopped:
+                return None
+            if self._bars is None:
+                self._bars = _begun_bars()
+            return self._bars
 
-            self._bars = Progress(
-                TextColumn("{task.description}", markup=False),
-                BarColumn(),
-                TaskProgressColumn(),
-                TextColumn("{task.fields[told]}", markup=False),
-                console=Console(stderr=True),
-                transient=True,
-                redirect_stdout=False,  # results go there
-            )
-            self._bars.start()
-        return self._bars
+
+def _begun_bars() -> Bars:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+
+    bars = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[told]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,  # results go there
+    )
+    bars.start()
+    return bars
 
 
 class Shown:

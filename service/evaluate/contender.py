@@ -39,7 +39,7 @@ class Contender:
 
         Of a codec whose encode takes minutes, only its loops are compiled.
         """
-        if self.codec.resumable:
+        if self.codec.spec.resumable:
             self.codec.warm()
             return
         measure_codec(self.codec, kind, name, media, self.qualities[0], self._effort)

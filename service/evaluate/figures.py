@@ -27,6 +27,7 @@ class Seconds:
 class Item:
     """One item: `units` pixels, bytes or milliseconds, `token_bits` before entropy coding.
 
+    Those are None of file formats, and of codecs whose ids are not for language models.
     `quality` has the modality's metrics by name; None where a metric does not apply. A video
     has so many `frames`, and in `series` figures of each of them.
     """

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeVar
 
-from omnicodec.codecs import Media, Tokens
+from omnicodec.codecs import CodecSpec, Media, Tokens
 from omnicodec.codecs.registry import AnyCodec
 from omnicodec.codecs.stream import read_tokens, write_tokens
 from omnicodec.service.evaluate.anchors import Anchor
@@ -16,6 +17,9 @@ from omnicodec.service.evaluate.modality import Modality
 from omnicodec.service.evaluate.video_metrics import stream_bits
 
 T = TypeVar("T")
+
+_PLACES: Final = {"frames": 1, "height": 1, "width": 1, "channels": 1, "seconds": 8000}
+"""Pixels, and samples at the lowest rate in use, in what a position covers of each of these."""
 
 BITS: Final = "bits"
 """What the bits of each frame are called in `Item.series`."""
@@ -26,6 +30,17 @@ def timed(step: Callable[[], T]) -> tuple[T, float]:
     start = time.perf_counter()
     result = step()
     return result, time.perf_counter() - start
+
+
+def for_models(spec: CodecSpec) -> bool:
+    """Return whether a codec's ids are for language models, and not for its entropy coder alone.
+
+    Those of text are. Others are where they are fewer than the pixels or samples that they stand
+    for: a transform has an id for each of them, and what is fitted to an item stands for none.
+    """
+    covered = [n * _PLACES[what] for what, n in spec.covers.items() if what in _PLACES]
+    places = math.prod(covered) if covered else 0
+    return spec.modality == "text" or len(spec.codebook_sizes) < places
 
 
 @dataclass(frozen=True)
@@ -56,7 +71,7 @@ def measure_codec(
         compress=encoding + writing,
         decompress=reading + decoding,
     )
-    bits = codec.token_bits(tokens)
+    bits = codec.token_bits(tokens) if for_models(codec.spec) else None
     item = _item(kind, name, original, decoded, len(stream), bits, seconds)
     if item.series:
         item = _with_bits(item, stream_bits(stream, item.frames))

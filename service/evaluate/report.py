@@ -122,7 +122,7 @@ class Report:
         return "\n\n".join(part for part in parts if part) + "\n"
 
     def comparison(self) -> tuple[list[str], list[list[str]]]:
-        """Return header and rows: the codec's tokens, its files, and the anchors' points."""
+        """Return header and rows: codecs' tokens and files, and the anchors' points."""
         kind = self.kind
         header = ["", kind.rate, *(metric.heading for metric in kind.metrics)]
         header += [f"{way} {c.heading}" for way in ("encode", "decode") for c in kind.speeds]
@@ -134,10 +134,9 @@ class Report:
 
         rows = []
         for name, own in self.own():
-            rows += [
-                row(f"{name}, tokens", own, own.token_rate, own.encode, own.decode),
-                row(f"{name}, .omc files", own, own.rate, own.compress, own.decompress),
-            ]
+            if own.token_rate is not None:
+                rows.append(row(f"{name}, tokens", own, own.token_rate, own.encode, own.decode))
+            rows.append(row(f"{name}, .omc files", own, own.rate, own.compress, own.decompress))
         for anchor in self.anchors:
             for point in anchor.points:
                 s = point.summary
@@ -227,6 +226,13 @@ class Report:
             "many threads as they take.",
             *self.unmeasured,
         ]
+        main = [(self.codec, self.summary), *((o.codec, o.points[0].summary) for o in self.beside)]
+        if bare := [name for name, summary in main if summary.token_rate is None]:
+            lines.append(
+                f"There is no row for the tokens of {' and '.join(bare)}: their ids, no fewer than "
+                "pixels or samples, are numbers for the entropy coder, not words for a language "
+                "model."
+            )
         lines += [f"{m.title}: {m.version()}." for m in self._measured() if m.requires]
         lines += [
             f"{m.title} is of {self.summary.scored[m.name]} of {len(self.items)} {self.kind.items}."

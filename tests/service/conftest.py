@@ -23,7 +23,11 @@ from omnicodec.codecs.registry import AnyCodec
 from omnicodec.codecs.text.bytes import ByteCodec
 from omnicodec.service import Client
 from omnicodec.service.server import RunningServer, ServerOptions, running_server
+from omnicodec.service.server import server as server_module
+from omnicodec.service.server.admission import Admission
 from omnicodec.v1.codec_service_pb2_grpc import CodecServiceStub
+
+from .operation_calls import until
 
 FITTED = Path(__file__).with_name("fitted.py")
 
@@ -62,6 +66,30 @@ def health() -> Iterator[Callable[..., str]]:
     yield check
     for channel in channels:
         channel.close()
+
+
+@dataclass
+class Admitted:
+    """Tells when so many requests are in the server that was started last."""
+
+    admissions: list[Admission] = field(default_factory=list)
+
+    def wait_for(self, count: int, *, waits: bool = False) -> None:
+        """Return once `count` are in: of those with work to do, or that wait for operations."""
+        until(lambda: self.admissions[-1 if waits else -2]._requests == count)
+
+
+@pytest.fixture
+def admitted(monkeypatch: pytest.MonkeyPatch) -> Admitted:
+    """Return what counts the requests of servers that are started from now on."""
+    admitted = Admitted()
+
+    def kept(*limits: int) -> Admission:
+        admitted.admissions.append(Admission(*limits))
+        return admitted.admissions[-1]
+
+    monkeypatch.setattr(server_module, "Admission", kept)
+    return admitted
 
 
 @dataclass

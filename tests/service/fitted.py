@@ -49,7 +49,6 @@ class FittedCodec(Codec[Image]):
 
     media_type: ClassVar[type[Media]] = Image
     on_device: ClassVar[bool] = False
-    resumable: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.spec = self.describe()
@@ -67,6 +66,7 @@ class FittedCodec(Codec[Image]):
             covers={"numbers": 1},
             prior=ZlibPrior.fingerprint,
             extent=("height", "width", "scale"),
+            resumable=True,
             qualities=(10, 90),
             efforts=tuple(STEPS),
         )

@@ -222,8 +222,9 @@ def test_specs_come_back(name: str) -> None:
 
 def test_a_spec_with_all_settings_comes_back() -> None:
     settings = {"qualities": (10, 90), "efforts": ("low", "high"), "methods": ("a", "b")}
-    spec = replace(describe("text/bytes"), **settings)
-    assert spec_from_proto(spec_to_proto(spec)) == spec
+    for yes in ({"streaming": True}, {"resumable": True}):
+        spec = replace(describe("text/bytes"), **settings, **yes)
+        assert spec_from_proto(spec_to_proto(spec)) == spec
 
 
 def test_every_field_of_a_spec_has_one_in_the_message() -> None:

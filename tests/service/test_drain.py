@@ -34,6 +34,7 @@ class SlowCodec(ByteCodec):
 
     def _encode(self, item, settings):
         print("begun", flush=True)
+        sys.stdin.readline()  # which waits until stdin is closed
         time.sleep(0.3)
         return super()._encode(item, settings)
 
@@ -54,6 +55,7 @@ def start() -> Iterator[Start]:
     def begin(grace: float) -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(grace)],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -65,8 +67,8 @@ def start() -> Iterator[Start]:
 
     yield begin
     for process in processes:
-        process.kill()
-        process.communicate()
+        with process:
+            process.kill()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -82,6 +84,7 @@ def test_a_signal_drains(start: Start, health: Health, number: signal.Signals) -
         assert health(address) == "NOT_SERVING"
         with pytest.raises(Unavailable, match="shutting down"):
             client.encode(items, "text/bytes")
+        process.stdin.close()
         expected = [tokens.ids.tolist() for tokens in load("text/bytes").encode(items)]
         assert [tokens.ids.tolist() for tokens in answer.result(timeout=20)] == expected
     assert process.wait(timeout=20) == 0
@@ -90,6 +93,7 @@ def test_a_signal_drains(start: Start, health: Health, number: signal.Signals) -
 
 def test_a_second_signal_hurries(start: Start, health: Health) -> None:
     process, address = start(60)
+    process.stdin.close()
     with ThreadPoolExecutor(1) as thread, Client(address) as client:
         answer = thread.submit(client.encode, [Text("")] * 200, "text/slow")
         assert process.stdout.readline() == "begun\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from omnicodec.codecs import (
 )
 from omnicodec.service import Client
 from omnicodec.service.operation import State
+from omnicodec.service.server.operations import calls
 
 from .operation_calls import standard, status, until
 
@@ -49,7 +49,7 @@ def test_cancelled(start: Start, jobs: Path, ramps: Image) -> None:
 
 def test_deleted(start: Start, slow: Any, jobs: Path, ramps: Image) -> None:
     client = start()
-    operation = client.start_encode(ramps, NAME)
+    operation = client.start_encode(ramps, NAME, effort="best")
     until(operation.progress)
     with pytest.raises(InvalidInput, match="cancel it first"):
         operation.delete()
@@ -71,7 +71,6 @@ def test_deleted(start: Start, slow: Any, jobs: Path, ramps: Image) -> None:
 
 def test_so_many_at_once(start: Start, slow: Any, ramps: Image) -> None:
     client = start(max_jobs=2)
-    slow(0.05)
     operations = [client.start_encode(ramps, NAME, effort="best") for _ in range(3)]
     until(lambda: all(operation.progress() for operation in operations[:2]))
     states = [operation.state() for operation in operations]
@@ -81,7 +80,8 @@ def test_so_many_at_once(start: Start, slow: Any, ramps: Image) -> None:
 
 
 @pytest.mark.usefixtures("slow")
-def test_waits(start: Start, ramps: Image) -> None:
+def test_waits(start: Start, admitted: Any, monkeypatch: pytest.MonkeyPatch, ramps: Image) -> None:
+    monkeypatch.setattr(calls, "_ANSWER_SECONDS", 5)
     client = start(max_queue=2)
     operation = client.start_encode(ramps, NAME, effort="best")
     stub = standard(client)
@@ -91,16 +91,17 @@ def test_waits(start: Start, ramps: Image) -> None:
     request.timeout.FromSeconds(-5)
     assert not stub.WaitOperation(request).done
     request.timeout.FromSeconds(1000)
-    assert not stub.WaitOperation(request, timeout=0.6).done  # before the deadline
+    assert not stub.WaitOperation(request, timeout=5.5).done  # before the deadline
     with pytest.raises(Unavailable, match=r"has not ended within 0\.2 s"):
         operation.wait(0.2)
     # Who waits takes no turn from others, and hears of the end at once.
+    admitted.wait_for(0, waits=True)
     waits = [stub.WaitOperation.future(request) for _ in range(2)]
-    time.sleep(0.1)
+    admitted.wait_for(2, waits=True)
     assert status(lambda: stub.WaitOperation(request)) == "RESOURCE_EXHAUSTED"
     assert client.encode([Text("words")], "text/bytes")
     operation.cancel()
-    assert [wait.result(timeout=5).done for wait in waits] == [True, True]
+    assert [wait.result(timeout=20).done for wait in waits] == [True, True]
 
 
 @pytest.mark.usefixtures("slow")
@@ -158,11 +159,11 @@ def test_lists(start: Start, ramps: Image) -> None:
 
 
 def test_what_has_ended_expires(start: Start, jobs: Path) -> None:
-    client = start(keep_seconds=0.4)
+    client = start(keep_seconds=2)
     operation = client.start_encode(Text("words"), "text/bytes")
     operation.result(20)
     ends, expires = operation._metadata.end_time, operation._metadata.expire_time
-    assert expires.ToMicroseconds() - ends.ToMicroseconds() == pytest.approx(400_000, abs=2)
+    assert expires.ToMicroseconds() - ends.ToMicroseconds() == pytest.approx(2_000_000, abs=2)
     until(lambda: not list(client.operations()))
     assert not list((jobs / "items").iterdir())
 

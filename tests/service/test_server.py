@@ -130,7 +130,7 @@ def test_cancelled_work_stops(gate, stub: CodecServiceStub) -> None:
     gate.wait_begun(1)
     waiting = stub.Encode.future(texts(b"second", codec="text/gated"))
     running.cancel()
-    late = failure(lambda: stub.Encode(texts(b"third", codec="text/gated"), timeout=0.2))
+    late = failure(lambda: stub.Encode(texts(b"third", codec="text/gated"), timeout=1))
     assert late.code().name == "DEADLINE_EXCEEDED"
     gate.opened.set()
     assert waiting.result(timeout=20).tokens
@@ -160,13 +160,12 @@ def test_small_requests_pass_between_the_items_of_large_ones(gate, stub: CodecSe
     assert len(large.result(timeout=20).tokens) == 40
 
 
-def test_a_full_server_says_so_and_is_healthy(gate, health: Health) -> None:
+def test_a_full_server_says_so_and_is_healthy(gate, admitted, health: Health) -> None:
     options = ServerOptions(listen=LOCAL, max_queue=2)
     with running_server(options) as server, grpc.insecure_channel(server.address) as channel:
         stub = CodecServiceStub(channel)
         calls = [stub.Encode.future(texts(b"", codec="text/gated")) for _ in range(2)]
-        gate.wait_begun(1)
-        time.sleep(0.1)
+        admitted.wait_for(2)
         error = failure(lambda: stub.Encode(texts(b"")))
         assert error.code().name == "RESOURCE_EXHAUSTED"
         assert "busy" in error.details()
@@ -192,16 +191,17 @@ def test_bytes_are_bounded_too(gate) -> None:
         assert all(call.result(timeout=20).tokens for call in calls)
 
 
-def test_cancelled_calls_leave_the_queue(gate) -> None:
+def test_cancelled_calls_leave_the_queue(gate, admitted) -> None:
     options = ServerOptions(listen=LOCAL, max_queue=2)
     with running_server(options) as server, grpc.insecure_channel(server.address) as channel:
         stub = CodecServiceStub(channel)
         for _ in range(3):
             calls = [stub.Encode.future(texts(b"", codec="text/gated")) for _ in range(2)]
+            admitted.wait_for(2)
             gate.wait_begun(1)
             for call in calls:
                 call.cancel()
-            time.sleep(0.2)
+            admitted.wait_for(0)  # while the gate is shut
         gate.opened.set()
         assert stub.Encode(texts(b"a"), timeout=20).tokens
 

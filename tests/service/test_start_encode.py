@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +22,7 @@ from omnicodec.codecs import (
     Tokens,
     Unavailable,
     UnknownCodec,
+    available,
     compress,
     decompress,
     describe,
@@ -58,6 +58,16 @@ def test_results_are_those_in_process(start: Start, ramps: Image) -> None:
     assert (progress.share, progress.step, progress.preview) == (1, 20, None)
     again = client.operation(operation.name)
     assert again.result() == stream
+
+
+@pytest.mark.usefixtures("fitted")
+def test_clients_see_which_codecs_are_resumable(client: Client) -> None:
+    assert client.codec(NAME) == describe(NAME)
+    assert {spec.name for spec in client.codecs() if spec.resumable} == {
+        name for name in available() if describe(name).resumable
+    }
+    assert client.codec(NAME).resumable
+    assert not client.codec("text/bytes").resumable
 
 
 def test_codecs_that_are_quick_will_do(start: Start) -> None:
@@ -213,7 +223,7 @@ def test_errors_are_told_and_not_logged(
 
 
 def test_a_server_that_stops_leaves_checkpoints(
-    start: Start, slow: Any, fitted_log: Any, ramps: Image, jobs: Path
+    start: Start, slow: Any, fitted_log: Any, admitted: Any, ramps: Image, jobs: Path
 ) -> None:
     options = ServerOptions(listen="127.0.0.1:0", jobs=jobs)
     with running_server(options) as server, Client(server.address) as client:
@@ -221,9 +231,9 @@ def test_a_server_that_stops_leaves_checkpoints(
         until(client.operation(name).progress)
         request = operations_pb2.WaitOperationRequest(name=name)
         wait = standard(client).WaitOperation.future(request)
-        time.sleep(0.1)
+        admitted.wait_for(1, waits=True)
         server.drain()
-        assert not wait.result(timeout=5).done
+        assert not wait.result(timeout=20).done
     slow(0)
     result = start().operation(name).result(20)
     assert result == load(NAME).encode([ramps], effort="best")[0]

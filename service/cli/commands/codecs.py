@@ -95,6 +95,7 @@ def _facts(spec: CodecSpec) -> dict[str, Any]:
         "bits_per_position": bits_per_position(spec),
         "lossless": spec.lossless,
         "streaming": spec.streaming,
+        "resumable": spec.resumable,
         "qualities": list(spec.qualities),
         "efforts": list(spec.efforts),
         "methods": list(spec.methods),

@@ -199,7 +199,7 @@ class Operations:
         def prepare() -> Any:
             codec = self._engine.load(request.codec)
             codec.encode([], **settings_of(request))
-            if targets and not codec.resumable:
+            if targets and not codec.spec.resumable:
                 raise InvalidInput(
                     f"{codec.spec.name} does not work towards a target; it is done when it is done"
                 )

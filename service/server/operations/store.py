@@ -326,7 +326,7 @@ class Store:
                 "UPDATE operations SET state = ?, error = ?, ended = ?, bytes = ? WHERE id = ?",
                 (state, error.SerializeToString() if error else b"", time.time(), size, name),
             )
-        self.files.tidy(name)
+            self.files.tidy(name)  # before anyone sees the end
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

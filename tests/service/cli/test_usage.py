@@ -151,6 +151,7 @@ def test_codecs_json(cli: Cli) -> None:
     for facts in codecs:
         spec = describe(facts["name"])
         assert facts["fingerprint"] == spec.fingerprint
+        assert (facts["streaming"], facts["resumable"]) == (spec.streaming, spec.resumable)
         assert facts["bits_per_position"] == sum(map(math.log2, spec.codebook_sizes))
     assert {facts["name"] for facts in codecs if facts["default"]} == {
         "image/vq",

@@ -21,11 +21,13 @@ from omnicodec.codecs import (
     Media,
     Unavailable,
     UnknownCodec,
+    describe,
     load,
 )
 from omnicodec.codecs.stream import write_tokens
 from omnicodec.service.evaluate import Report, evaluate, previews, run
 from omnicodec.service.evaluate.bd import bd_rate
+from omnicodec.service.evaluate.measure import for_models
 from omnicodec.service.evaluate.report import worst_first
 
 Make = Callable[..., Image]
@@ -230,6 +232,46 @@ def test_table_names_codec_anchors_and_conditions(report: Report) -> None:
     for words in ("image/vq, tokens", ".omc files", "JPEG quality 1", "PSNR dB", "torch", "a.png"):
         assert words in table
     assert all(line.count("|") == 10 for line in table.splitlines() if "| JPEG quality " in line)
+
+
+def test_ids_for_models_are_fewer_than_what_they_stand_for() -> None:
+    for name in ("image/vq", "image/vq8", "audio/rvq", "text/bytes", "text/bpe", "text/patch"):
+        assert for_models(describe(name))
+    assert not for_models(describe("image/rate"))
+
+    def known(modality: str, books: int, **covers: float) -> bool:
+        spec = replace(
+            describe("text/bytes"),
+            modality=modality,
+            codebook_sizes=(1024,) * books,
+            covers=covers,
+        )
+        return for_models(spec)
+
+    assert known("image", 3, height=2, width=2)
+    assert not known("image", 4, height=2, width=2)
+    assert known("video", 4, height=2, width=2, frames=2)
+    assert known("audio", 16, seconds=0.02, channels=1)
+    assert not known("audio", 1, seconds=1 / 8000, channels=1)
+    assert not known("image", 1)
+    assert not known("image", 1, numbers=1)
+    assert known("text", 1)  # another's vocabulary, of which nobody knows what it covers
+
+
+def test_ids_for_the_entropy_coder_have_no_row(tmp_path: Path, picture: Make) -> None:
+    picture(32, 48, seed=0).save(tmp_path / "a.png")
+    report = evaluate(
+        "image/vq", tmp_path, beside=["image/rate"], device="cpu", report=lambda _: None
+    )
+    titles = [row[0] for row in report.comparison()[1]]
+    assert titles == ["image/vq, tokens", "image/vq, .omc files", "image/rate, .omc files"]
+    (item,) = report.beside[0].points[0].items
+    assert (item.token_bits, item.token_rate) == (None, None)
+    note = "There is no row for the tokens of image/rate:"
+    assert [note in line for line in report.notes()].count(True) == 1
+    assert note in report.to_table()
+    alone = replace(report, beside=())
+    assert not any("no row for the tokens" in line for line in alone.notes())
 
 
 def test_exact_codecs_are_said_to_be_exact(tmp_path: Path) -> None:
