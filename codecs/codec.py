@@ -145,6 +145,10 @@ class Codec(ABC, Generic[M]):
         with it before anything else. `positions` settles what the extent leaves open.
         """
 
+    def chunk_size(self, grid: tuple[int, ...]) -> int:
+        """Return the positions of a chunk for an item with this grid."""
+        return self.chunk_positions
+
     def encode(
         self,
         items: Sequence[M],

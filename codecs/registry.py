@@ -23,7 +23,12 @@ _classes: dict[str, type[AnyCodec]] = {}
 _loaded: dict[tuple[str, str], AnyCodec] = {}
 _loading = threading.Lock()
 
-DEFAULTS = {"image": "image/vq", "audio": "audio/rvq", "text": "text/bytes"}
+DEFAULTS = {
+    "image": "image/vq",
+    "audio": "audio/rvq",
+    "text": "text/bytes",
+    "video": "video/inr",
+}
 """The codec of each modality that is used when none is named."""
 
 COMPRESSION_DEFAULTS = {**DEFAULTS, "image": "image/rate"}

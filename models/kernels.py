@@ -59,12 +59,21 @@ class Kernel:
     folder: Path | None
 
 
+def float_kernel(function: F) -> F:
+    """Compile a loop over floats, whose sums may be taken in any order: nothing exact."""
+    return _compile(function, fastmath=True)
+
+
 def kernel(function: F) -> F:
     """Compile a loop when it is first called; other threads go on while it runs.
 
     What is kept belongs to all sources in the folder of the function, and in those of other
     loops that it names: numba alone would not notice a changed constant of another file.
     """
+    return _compile(function, fastmath=False)
+
+
+def _compile(function: F, fastmath: bool) -> F:
     named = _named(function)
     called = {
         facts.key for loop, facts in _watch.loops.items() if any(loop is other for other in named)
@@ -76,7 +85,8 @@ def kernel(function: F) -> F:
     try:
         if place is not None:
             _config.CACHE_DIR = str(place)
-        compiled: F = _njit(nogil=True, cache=place is not None)(function)
+        keep = place is not None
+        compiled: F = _njit(nogil=True, cache=keep, fastmath=fastmath)(function)
     finally:
         _config.CACHE_DIR = before
     if hasattr(compiled, "signatures"):  # else numba was told to let Python run everything

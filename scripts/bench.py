@@ -6,6 +6,8 @@
     python scripts/bench.py bpe TEXTS         speed beside the library that it is made with
     python scripts/bench.py patch TEXTS       lengths of patches, speed of cutting and coding
     python scripts/bench.py grpc              encoding over gRPC beside encoding in process
+    python scripts/bench.py inr --images PICTURES --clips CLIPS
+                                              curves and speed beside formats, and HNeRV
     python scripts/bench.py import            importing the package, beside importing numpy
 
 Each is a file in benches/ with `arguments` and `run`. A speed means little alone: it is measured
@@ -42,7 +44,9 @@ def main() -> None:
         bench = import_module(f"benches.{file.name}")
         name = file.name.rstrip("_")
         command = commands.add_parser(name, help=bench.__doc__, description=bench.__doc__)
-        command.add_argument("--out", type=Path, default=RESULTS / f"{name}.json", help="JSON file")
+        command.add_argument(
+            "-o", "--out", type=Path, default=RESULTS / f"{name}.json", help="JSON file"
+        )
         bench.arguments(command)
         command.set_defaults(run=bench.run)
     options = parser.parse_args()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnicodec.codecs import Audio, Image, Text, load
+from omnicodec.codecs import Audio, Image, Text, Video, load
 from omnicodec.codecs.stream import write_tokens
 
 PROSE = """\
@@ -65,19 +65,33 @@ def text() -> Text:
     return Text(PROSE.encode() + words.encode() * 2 + bytes(range(64)) + noise)
 
 
+def clip() -> Video:
+    """Return a dozen frames of a disk that moves over stripes, which move less."""
+    y, x = np.mgrid[:72, :100].astype(np.int64)
+    frames = []
+    for n in range(12):
+        stripes = (((x + n) // 8 + y // 12) % 2) * 120 + 60
+        disk = (x - 20 - 5 * n) ** 2 + (y - 36) ** 2 < 14**2
+        pairs = ((230, stripes), (60, x * 2), (40, y * 3))
+        frames.append(np.stack([np.where(disk, a, b) for a, b in pairs], 2))
+    return Video(np.stack(frames).astype(np.uint8), 25)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("codecs", nargs="+", help="names of codecs, such as image/vq")
     OUT.mkdir(exist_ok=True)
-    makers = {"audio": sound, "image": picture, "text": text}
+    makers = {"audio": sound, "image": picture, "text": text, "video": clip}
     for name in parser.parse_args().codecs:
         codec = load(name, device="cpu")
         media = makers[codec.spec.modality]()
         (tokens,) = codec.encode([media])
         stem = OUT / f"{name.replace('/', '-')}-{codec.spec.version}"
-        stem.with_suffix(".omc").write_bytes(write_tokens(tokens, codec, chunk_positions=50))
+        # Some codecs code an item, or a part of it that they choose, as a whole.
+        small = None if codec.chunk_size(tokens.grid) >= len(tokens) else 50
+        stem.with_suffix(".omc").write_bytes(write_tokens(tokens, codec, chunk_positions=small))
         if codec.spec.lossless:
             packed = gzip.compress(media.to_bytes(), mtime=0)
             stem.with_suffix(".txt.gz").write_bytes(packed)

@@ -103,7 +103,8 @@ def _parts(
 ) -> tuple[StreamHeader, list[frames.Chunk]]:
     """Return the header and the chunks of a stream of these tokens."""
     codec.check(tokens)
-    chunk_positions = codec.chunk_positions if chunk_positions is None else chunk_positions
+    if chunk_positions is None:
+        chunk_positions = codec.chunk_size(tokens.grid)
     if not 0 < chunk_positions <= frames.MAX_CHUNK_POSITIONS:
         raise InvalidInput(f"chunks hold 1 to {frames.MAX_CHUNK_POSITIONS} positions")
     chunks = _encode(tokens, codec, chunk_positions, threads)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from omnicodec.codecs import InvalidInput, UnknownCodec
 from omnicodec.service.train.audio_rvq import AudioRVQRecipe
+from omnicodec.service.train.image_inr import ImageInrRecipe
 from omnicodec.service.train.image_masked import ImageMaskedRecipe
 from omnicodec.service.train.image_rate import ImageRateRecipe
 from omnicodec.service.train.image_vq import ImageVQ8Recipe, ImageVQRecipe
@@ -15,6 +16,7 @@ from omnicodec.service.train.run import Report, Run, RunOptions
 from omnicodec.service.train.text_bpe import TextBPERecipe
 from omnicodec.service.train.text_bytes import TextBytesRecipe
 from omnicodec.service.train.text_patch import TextPatchRecipe
+from omnicodec.service.train.video_inr import VideoInrRecipe
 
 
 class Recipe(Protocol):
@@ -30,6 +32,7 @@ class Recipe(Protocol):
 
 RECIPES: dict[str, type[Recipe]] = {
     "audio/rvq": AudioRVQRecipe,
+    "image/inr": ImageInrRecipe,
     "image/masked": ImageMaskedRecipe,
     "image/rate": ImageRateRecipe,
     "image/vq": ImageVQRecipe,
@@ -37,6 +40,7 @@ RECIPES: dict[str, type[Recipe]] = {
     "text/bpe": TextBPERecipe,
     "text/bytes": TextBytesRecipe,
     "text/patch": TextPatchRecipe,
+    "video/inr": VideoInrRecipe,
 }
 
 
