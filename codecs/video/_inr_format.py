@@ -32,24 +32,19 @@ Any integers are some video: what is out of range is cut, what is missing is 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omnicodec.models import weights
 from omnicodec.models.inr.frames import Frame, Key, Predicted
 from omnicodec.models.inr.motion.field import Ints, Motion, length
 from omnicodec.models.inr.order import order
-from omnicodec.models.inr.pyramid import LARGEST, join, padded, positions, split
+from omnicodec.models.inr.pyramid import join, padded, positions, split
 from omnicodec.models.inr.residual import BLOCK, LEVELS
 from omnicodec.models.inr.residual_planes import PLANES, empty_planes, side_of
-
-FORMAT: Final = "omnicodec.prior.video_inr.v1"
-
-IDS: Final = 2 * LARGEST + 1
 
 LONGEST: Final = 144
 """Frames of a group at most: a seek decodes what a frame is predicted from in its group."""
@@ -147,8 +142,3 @@ class _Cursor:
         part = self._row[self._at : self._at + count]
         self._at += count
         return part if part.size == count else np.pad(part, (0, count - part.size))
-
-
-def prior_fingerprint(tensors: Mapping[str, NDArray[Any]]) -> str:
-    """Return the fingerprint of the prior of these tensors."""
-    return weights.fingerprint({"format": FORMAT}, tensors)

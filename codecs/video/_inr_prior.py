@@ -23,15 +23,14 @@ from omnicodec.codecs.prior import Prior, Span
 from omnicodec.codecs.prior.latents import put_integers, put_scales, take_integers, take_scales
 from omnicodec.codecs.prior.rans import Codes, Source, distributions
 from omnicodec.codecs.threads import in_order
+from omnicodec.codecs.video._inr_facts import IDS, prior_fingerprint
 from omnicodec.codecs.video._inr_format import (
     HNERV_FRONT,
-    IDS,
     LONGEST,
     front_of,
     hnerv_front,
     is_hnerv,
     pack,
-    prior_fingerprint,
     quality_of,
     unpack,
 )

@@ -18,6 +18,7 @@ from omnicodec.codecs.limits import check_count, check_pixels
 from omnicodec.codecs.media import Media, Video
 from omnicodec.codecs.registry import register
 from omnicodec.codecs.tokens import Tokens
+from omnicodec.codecs.video._inr_facts import IDS, prior_fingerprint
 from omnicodec.models import weights
 
 if TYPE_CHECKING:
@@ -160,8 +161,6 @@ def _quality(settings: Settings) -> int:
 
 
 def _spec(shipped: weights.Shipped) -> CodecSpec:
-    from omnicodec.codecs.video._inr_format import IDS, prior_fingerprint
-
     return CodecSpec(
         name=NAME,
         version=shipped.config["version"],

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from omnicodec.codecs.stream import frames, inspect
@@ -88,10 +89,17 @@ def test_a_file_that_is_gone_while_its_result_is_there(cli: Cli, folder: Path) -
 
 
 def test_a_modality_without_a_codec(cli: Cli, folder: Path) -> None:
+    np.save(folder / "numbers.npy", np.zeros((1, 8), np.float32))
+    done = cli("compress", "numbers.npy")
+    assert done.code == 2
+    assert done.err == "omnicodec: numbers.npy: there is no codec for series in this version\n"
+
+
+def test_a_video_that_is_none(cli: Cli, folder: Path) -> None:
     (folder / "clip.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
     done = cli("compress", "clip.mp4")
-    assert done.code == 2
-    assert done.err == "omnicodec: clip.mp4: there is no codec for video in this version\n"
+    assert done.code == 3
+    assert done.err.startswith("omnicodec: clip.mp4: not a video that can be read")
 
 
 @pytest.fixture

@@ -157,4 +157,5 @@ def test_codecs_json(cli: Cli) -> None:
         "image/vq",
         "audio/rvq",
         "text/bytes",
+        "video/inr",
     }
