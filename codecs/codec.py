@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
 
@@ -67,13 +67,15 @@ class Settings:
 
     `quality` is one of `CodecSpec.qualities`, larger is better; `effort` one of
     `CodecSpec.efforts`; `method` one of `CodecSpec.methods`: ways to choose an item's tokens,
-    all of which are decoded alike. The first is the default. `work` is for resumable codecs.
+    all of which are decoded alike. The first is the default. `work` is for resumable codecs,
+    `width` as in `Codec.encode`.
     """
 
     quality: int | None = None
     effort: str | None = None
     method: str | None = None
     work: Work = field(default_factory=Work)
+    width: int = 1
 
 
 def listed(known: Sequence[int] | Sequence[str]) -> str:
@@ -102,6 +104,12 @@ class Codec(ABC, Generic[M]):
     parallel: ClassVar[bool] = False
     """Whether items are worth a thread each: working on one takes long and releases the GIL."""
 
+    batched: ClassVar[bool] = False
+    """Whether many items at once are quicker than one by one, whatever they are."""
+
+    width: int = 1
+    """Items that the network runs side by side, unless told otherwise: 1 on a CPU."""
+
     chunk_positions: ClassVar[int] = 1 << 16
     """Positions of a chunk of a stream: the unit of seeking, and of what damage destroys."""
 
@@ -128,13 +136,31 @@ class Codec(ABC, Generic[M]):
         """Return the tokens of one item; the settings are known to be this codec's."""
 
     def _encode_all(self, items: Sequence[M], settings: Settings) -> list[Tokens]:
-        """Return the tokens of each item; codecs whose engine takes batches override it."""
+        """Return the tokens of each item; codecs that work on several at once override it."""
         work = in_order(lambda item: self._encode(item, settings), items, parallel=self.parallel)
         return list(work)
 
     @abstractmethod
     def _decode(self, tokens: Tokens, missing: Mask | None) -> M:
         """Return the item of checked tokens; `missing` marks positions to fill in."""
+
+    def _decode_all(
+        self, tokens: Sequence[Tokens], missing: Sequence[Mask | None], width: int
+    ) -> list[M]:
+        """Return the items of checked tokens; codecs that work on several at once override it."""
+        pairs = zip(tokens, missing, strict=True)
+        return list(in_order(lambda pair: self._decode(*pair), pairs, parallel=self.parallel))
+
+    def shape_class(self, item: M, settings: Settings) -> Hashable | None:
+        """Return what items have in common that the network can encode side by side.
+
+        None is for an item that runs alone. Nothing is checked or computed here.
+        """
+        return None
+
+    def tokens_class(self, tokens: Tokens, width: int) -> Hashable | None:
+        """Return the same for decoding; the tokens need not be this codec's."""
+        return None
 
     @abstractmethod
     def expected_grid(self, extent: Mapping[str, int], positions: int) -> tuple[int, ...]:
@@ -157,13 +183,40 @@ class Codec(ABC, Generic[M]):
         effort: str | None = None,
         method: str | None = None,
         work: Work | None = None,
+        width: int | None = None,
     ) -> list[Tokens]:
         """Return the tokens of each item.
 
         `work` watches and steers the encode of one item by a resumable codec; others do not look
-        at it. Raises `InvalidInput` when an item is not of this codec's modality, or for a quality,
-        effort or method that the codec does not have, and `Cancelled` when `work` says so.
+        at it. `width` items run side by side, for codecs and devices where that is quicker (None:
+        as many as the codec finds right): always so many, with zeros for those that are missing,
+        because the last bit of a float depends on the shape that it was computed in. Raises
+        `InvalidInput` when an item is not of this codec's modality, or for a quality, effort or
+        method that the codec does not have, and `Cancelled` when `work` says so.
         """
+        settings = self.settings(
+            quality=quality, effort=effort, method=method, work=work, width=width
+        )
+        if work is not None and len(items) > 1:
+            raise InvalidInput(f"work is about one item, not {len(items)}")
+        for item in items:
+            if not isinstance(item, self.media_type):
+                raise InvalidInput(
+                    f"{self.spec.name} encodes {self.media_type.__name__}, "
+                    f"not {type(item).__name__}"
+                )
+        return self._encode_all(items, settings)
+
+    def settings(
+        self,
+        *,
+        quality: int | None = None,
+        effort: str | None = None,
+        method: str | None = None,
+        work: Work | None = None,
+        width: int | None = None,
+    ) -> Settings:
+        """Return settings of `encode`; raises `InvalidInput` for those that there are not."""
         spec = self.spec
         for what, value, known in (
             ("quality", quality, spec.qualities),
@@ -173,25 +226,27 @@ class Codec(ABC, Generic[M]):
             if value is not None and value not in known:
                 choices = listed(known) or "none, it has one fixed setting"
                 raise InvalidInput(f"{spec.name} has no {what} {value}; known: {choices}")
-        if work is not None and len(items) > 1:
-            raise InvalidInput(f"work is about one item, not {len(items)}")
-        settings = Settings(quality=quality, effort=effort, method=method, work=work or Work())
-        for item in items:
-            if not isinstance(item, self.media_type):
-                raise InvalidInput(
-                    f"{self.spec.name} encodes {self.media_type.__name__}, "
-                    f"not {type(item).__name__}"
-                )
-        return self._encode_all(items, settings)
+        return Settings(
+            quality=quality,
+            effort=effort,
+            method=method,
+            work=work or Work(),
+            width=self.width if width is None else width,
+        )
 
     def decode(
-        self, tokens: Sequence[Tokens], *, missing: Sequence[Mask | None] | None = None
+        self,
+        tokens: Sequence[Tokens],
+        *,
+        missing: Sequence[Mask | None] | None = None,
+        width: int | None = None,
     ) -> list[M]:
         """Return the media of each item's tokens, at the original's own size.
 
         `missing` may hold a boolean mask of shape `(N,)` per item: positions that were
-        lost, filled in as well as the codec can. Raises `FingerprintMismatch` for tokens of
-        another model, `InvalidInput` for ids out of range or of the wrong shape.
+        lost, filled in as well as the codec can; `width` is as in `encode`. Raises
+        `FingerprintMismatch` for tokens of another model, `InvalidInput` for ids out of range or
+        of the wrong shape.
         """
         masks = list(missing) if missing is not None else [None] * len(tokens)
         if len(masks) != len(tokens):
@@ -203,8 +258,7 @@ class Codec(ABC, Generic[M]):
             fits = isinstance(mask, np.ndarray) and mask.dtype == np.bool_
             if not fits or mask.shape != (len(item),):
                 raise InvalidInput(f"a mask is a numpy array of bool, of shape ({len(item)},)")
-        pairs = zip(tokens, masks, strict=True)
-        return list(in_order(lambda pair: self._decode(*pair), pairs, parallel=self.parallel))
+        return self._decode_all(tokens, masks, self.width if width is None else width)
 
     def token_bits(self, tokens: Tokens) -> float:
         """Return the bits of tokens as they are, before entropy coding.

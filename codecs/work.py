@@ -66,6 +66,11 @@ class Work:
         """Whether someone has asked for the end: time to `save`, and then to `report`."""
         return self._cancelled.is_set()
 
+    def check(self) -> None:
+        """Raise `Cancelled` if someone has asked for the end: for work that has no checkpoints."""
+        if self.cancelled:
+            raise Cancelled("the work was cancelled")
+
     def report(self, progress: Progress) -> bool:
         """Tell of progress, and return whether that is enough. Raises `Cancelled`."""
         if self.cancelled:

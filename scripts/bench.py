@@ -6,6 +6,7 @@
     python scripts/bench.py bpe TEXTS         speed beside the library that it is made with
     python scripts/bench.py patch TEXTS       lengths of patches, speed of cutting and coding
     python scripts/bench.py grpc              encoding over gRPC beside encoding in process
+    python scripts/bench.py service           the server under load, at idle and overloaded
     python scripts/bench.py inr --images PICTURES --clips CLIPS
                                               curves and speed beside formats, and HNeRV
     python scripts/bench.py import            importing the package, beside importing numpy

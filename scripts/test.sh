@@ -3,7 +3,8 @@
 #
 #   scripts/test.sh [PYTEST ARGUMENT...]
 #
-# The environment is .venv-test, or the folder in OMNICODEC_VENV, and is kept for the next run.
+# The environment is .venv-test, or the folder in OMNICODEC_VENV, and is kept for the next run, as is
+# that of tritonclient beside it.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
 
@@ -19,6 +20,20 @@ if ! cmp -s requirements.lock "$VENV/requirements.lock"; then
     cp requirements.lock "$VENV/requirements.lock"
 fi
 export PATH="$VENV/bin:$PATH"
+
+# It needs another protobuf than requirements.lock has.
+TRITON=$VENV-triton
+NEEDED=tests/service/inference/requirements.txt
+say "tritonclient, which judges the Open Inference Protocol: $TRITON"
+if cmp -s "$NEEDED" "$TRITON/requirements.txt" ||
+    { make_environment "$TRITON" &&
+        # From another folder: here, uv would heed the constraints of pyproject.toml.
+        (cd "$TRITON" && pip_install "$TRITON" ${QUIET:+-q} -r "$ROOT/$NEEDED") &&
+        cp "$NEEDED" "$TRITON/requirements.txt"; }; then
+    export OMNICODEC_TRITON_PYTHON=$TRITON/bin/python
+else
+    echo "warning: tritonclient cannot be installed here, so its tests are SKIPPED" >&2
+fi
 
 say "wheel"
 build_wheel "$VENV"

@@ -22,6 +22,7 @@ PACKAGES = {
     "omnicodec/codecs": "codecs",
     "omnicodec/models": "models",
     "omnicodec/service": "service",
+    "omnicodec/inference": "proto/omnicodec/inference",
     "omnicodec/v1": "proto/omnicodec/v1",
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
@@ -22,6 +22,7 @@ from omnicodec.codecs.image._conceal import (
     code_vectors,
     spread,
 )
+from omnicodec.codecs.image._side_by_side import side_by_side, width_on
 from omnicodec.codecs.image._tiles import passes
 from omnicodec.codecs.image._vq_prior import WHOLE, DigitPrior, read_prior
 from omnicodec.codecs.limits import check_pixels
@@ -44,10 +45,10 @@ class VQCodec(Codec[Image]):
     """Pictures of any size to one token a patch; `name` and `summary` say which.
 
     Each picture is padded to whole tokens by repeating its last row and column, and runs
-    through the network alone, in its own shape, so that its tokens never depend on its
-    neighbours in a batch. Large pictures run in overlapping tiles. Lower qualities use a part
-    of the codebook. Lost tokens are filled in by a network, or by the mean of their neighbours
-    where the weights have none.
+    through the network in its own shape, alone or beside others of that shape, so that its
+    tokens never depend on its neighbours in a batch. Large pictures run in overlapping tiles.
+    Lower qualities use a part of the codebook. Lost tokens are filled in by a network, or by the
+    mean of their neighbours where the weights have none.
     """
 
     media_type: ClassVar[type[Media]] = Image
@@ -67,6 +68,7 @@ class VQCodec(Codec[Image]):
         self._network = network
         self._concealer = concealer
         self._device = device
+        self.width = width_on(device)
         self._patch = network.config.patch
         self.levels = network.config.levels
 
@@ -150,34 +152,75 @@ class VQCodec(Codec[Image]):
         quality = self.prior.quality_of(tokens.ids)
         return len(tokens) * math.log2(self.prior.size_of(quality))
 
+    def shape_class(self, item: Image, settings: Settings) -> Hashable | None:
+        # The search for better tokens works on one picture.
+        if settings.width == 1 or _steps(settings):
+            return None
+        return self._grid(item)
+
+    def tokens_class(self, tokens: Tokens, width: int) -> Hashable | None:
+        return None if width == 1 else tokens.grid
+
+    def _grid(self, item: Image) -> tuple[int, ...]:
+        return self.expected_grid({"height": item.height, "width": item.width}, 0)
+
     def _encode(self, item: Image, settings: Settings) -> Tokens:
-        height, width = item.height, item.width
-        grid = self.expected_grid({"height": height, "width": width}, 0)
-        ids = np.zeros(grid, np.int32)
-        for part in passes(grid, CORE, MARGIN):
-            pixels = part.pixels(item.pixels, self._patch)
-            found = self._run_encoder(pixels, STEPS[settings.effort or next(iter(STEPS))])
-            ids[part.kept()] = found[part.inside()]
+        return self._encode_all([item], settings)[0]
+
+    def _encode_all(self, items: Sequence[Image], settings: Settings) -> list[Tokens]:
+        steps = _steps(settings)
+        grids = [self._grid(item) for item in items]
+        ids = [np.zeros(grid, np.int32) for grid in grids]
+        parts = [
+            (row, part) for row, grid in enumerate(grids) for part in passes(grid, CORE, MARGIN)
+        ]
+        pixels = (part.pixels(items[row].pixels, self._patch) for row, part in parts)
+        width = 1 if steps else settings.width
+        for number, found in side_by_side(pixels, width, lambda x: self._run_encoder(x, steps)):
+            settings.work.check()
+            row, part = parts[number]
+            ids[row][part.kept()] = found[part.inside()]
+        return [self._tokens(*each, settings) for each in zip(items, ids, strict=True)]
+
+    def _tokens(self, item: Image, ids: NDArray[np.int32], settings: Settings) -> Tokens:
         if isinstance(self.prior, DigitPrior):
             codebook = self.prior.codebooks.get(settings.quality or WHOLE)
             ids = ids if codebook is None else codebook.nearest(ids)
-        extent = {"height": height, "width": width}
+        grid, extent = self._grid(item), {"height": item.height, "width": item.width}
         return Tokens(self.name, self.spec.fingerprint, ids.reshape(1, -1), grid, extent)
 
     def _decode(self, tokens: Tokens, missing: Mask | None) -> Image:
-        height, width = tokens.extent["height"], tokens.extent["width"]
-        ids, patch = tokens.ids.reshape(tokens.grid), self._patch
-        vectors = None
-        if missing is not None and missing.any():
-            vectors = self._fill(ids, missing.reshape(tokens.grid))
-        pixels = np.empty((tokens.grid[0] * patch, tokens.grid[1] * patch, 3), np.uint8)
-        for part in passes(tokens.grid, CORE, MARGIN):
-            if vectors is None:
-                code = code_vectors(ids[part.computed()], self.levels)
-            else:
-                code = vectors[:, *part.computed()]
-            pixels[part.kept(patch)] = self._run_decoder(code)[part.inside(patch)]
-        return Image(np.ascontiguousarray(pixels[:height, :width]))
+        return self._decode_all([tokens], [missing], self.width)[0]
+
+    def _decode_all(
+        self, tokens: Sequence[Tokens], missing: Sequence[Mask | None], width: int
+    ) -> list[Image]:
+        patch = self._patch
+        pixels = [np.empty((t.grid[0] * patch, t.grid[1] * patch, 3), np.uint8) for t in tokens]
+        parts = [
+            (row, part) for row, t in enumerate(tokens) for part in passes(t.grid, CORE, MARGIN)
+        ]
+
+        def codes() -> Iterator[Vectors]:
+            filled: tuple[int, Vectors | None] = -1, None
+            for row, part in parts:
+                ids, mask = tokens[row].ids.reshape(tokens[row].grid), missing[row]
+                if row != filled[0]:
+                    lost = None if mask is None or not mask.any() else mask.reshape(ids.shape)
+                    filled = row, None if lost is None else self._fill(ids, lost)
+                if filled[1] is None:
+                    yield code_vectors(ids[part.computed()], self.levels)
+                else:
+                    yield filled[1][:, *part.computed()]
+
+        for number, found in side_by_side(codes(), width, self._run_decoder):
+            row, part = parts[number]
+            pixels[row][part.kept(patch)] = found[part.inside(patch)]
+        sizes = ((t.extent["height"], t.extent["width"]) for t in tokens)
+        return [
+            Image(np.ascontiguousarray(whole[:height, :width]))
+            for whole, (height, width) in zip(pixels, sizes, strict=True)
+        ]
 
     def _fill(self, ids: NDArray[np.int32], missing: Mask) -> Vectors:
         if self._concealer is None:
@@ -185,28 +228,34 @@ class VQCodec(Codec[Image]):
         return self._concealer.fill(ids, missing)
 
     def _run_encoder(self, pixels: NDArray[np.uint8], steps: int) -> NDArray[np.int64]:
+        """Return the tokens `(B, h, w)` of pixels `(B, H, W, 3)`."""
         import torch
 
         from omnicodec.models.image.vq_refine import refined
 
         with torch.no_grad():
-            # `(H, W, 3)` seen as `(1, 3, H, W)` is already in channels-last memory.
-            x = torch.from_numpy(pixels).to(self._device).permute(2, 0, 1)[None].float() / 127.5 - 1
+            # `(B, H, W, 3)` seen as `(B, 3, H, W)` is already in channels-last memory.
+            x = torch.from_numpy(pixels).to(self._device).permute(0, 3, 1, 2).float() / 127.5 - 1
             indices = self._network.encode(x)
         if steps:
             indices = refined(self._network, x, indices, steps)
-        found: NDArray[np.int64] = indices[0].cpu().numpy()
+        found: NDArray[np.int64] = indices.cpu().numpy()
         return found
 
-    def _run_decoder(self, code: Vectors) -> NDArray[np.uint8]:
+    def _run_decoder(self, codes: Vectors) -> NDArray[np.uint8]:
+        """Return the pixels `(B, H, W, 3)` of code vectors `(B, D, h, w)`."""
         import torch
 
         with torch.inference_mode():
-            x = torch.from_numpy(np.ascontiguousarray(code))[None].to(self._device)
-            y = self._network.render(x)[0].permute(1, 2, 0)
+            x = torch.from_numpy(np.ascontiguousarray(codes)).to(self._device)
+            y = self._network.render(x).permute(0, 2, 3, 1)
             y = ((y + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
             pixels: NDArray[np.uint8] = y.cpu().numpy()
         return pixels
+
+
+def _steps(settings: Settings) -> int:
+    return STEPS[settings.effort or next(iter(STEPS))]
 
 
 @cache

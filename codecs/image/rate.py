@@ -108,6 +108,7 @@ class ImageRateCodec(Codec[Image]):
         grid = self.expected_grid(extent, 0)
         latents = np.zeros((len(self.spec.codebook_sizes), *grid), np.int16)
         for part in passes(grid, CORE, MARGIN):
+            settings.work.check()
             found = self._analyse(part.pixels(item.pixels, self._patch), quality, STEPS[effort])
             latents[:, *part.kept()] = found[:, *part.inside()]
         ids = zigzag(latents.reshape(len(latents), grid[0] * grid[1]))

@@ -59,6 +59,7 @@ class BPECodec(Codec[Text]):
 
     media_type: ClassVar[type[Media]] = Text
     on_device: ClassVar[bool] = False
+    batched: ClassVar[bool] = True
     chunk_positions: ClassVar[int] = 1 << 14
 
     def __init__(

@@ -18,6 +18,16 @@ from omnicodec.service.cli.commands import (
     warm,
 )
 from omnicodec.service.cli.options import state_of
+from omnicodec.service.cli.remote import by_server
+from omnicodec.service.cli.server import (
+    Address,
+    Server,
+    TLSAuthorities,
+    TLSCertificate,
+    TLSKey,
+    Token,
+    chosen_server,
+)
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -28,6 +38,7 @@ Examples:
   omnicodec decompress photo.jpg.omc          makes photo.png
   omnicodec encode photo.jpg -o tokens.npz    makes tokens for a language model
   omnicodec compress - < notes.txt | omnicodec decompress -
+  omnicodec --server host:50051 encode photo.jpg
 
 \b
 Exit codes:
@@ -78,9 +89,16 @@ def _globals(
             "Default: auto.",
         ),
     ] = "auto",
+    server: Address = "",
+    token: Token = "",
+    tls_ca: TLSAuthorities = "",
+    tls_certificate: TLSCertificate = "",
+    tls_key: TLSKey = "",
 ) -> None:
     state = state_of(context)
     state.debug, state.device = debug, device
+    reached = Server(server, token, tls_ca, tls_certificate, tls_key)
+    state.server = chosen_server(context, reached)
     if context.invoked_subcommand is None:
         typer.echo(context.get_help(), err=True)
         raise typer.Exit(2)
@@ -88,7 +106,7 @@ def _globals(
 
 for _module in (codecs, tokens, streams, info, evaluate, train, serve, warm):
     for _command in _module.COMMANDS:
-        _command.add_to(app)
+        by_server(_command).add_to(app)
 
 
 def program() -> Any:

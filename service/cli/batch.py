@@ -70,11 +70,12 @@ def run_each(
     as_json: bool,
     say: Callable[[str], None] = note,
     screen: Screen | None = None,
+    threads: int | None = None,
 ) -> None:
     """Run `work` on each file and report it; exit with the code of the first failure, if any.
 
     Lines of files that are done go to `say`, those of failures always to stderr. `screen` is the
-    one that `work` uses as well, if it uses one.
+    one that `work` uses as well, if it uses one. `threads` are those of `in_order`.
     """
     from omnicodec.codecs import Cancelled
     from omnicodec.codecs.threads import in_order
@@ -83,7 +84,10 @@ def run_each(
     results: list[dict[str, Any]] = []
     tasks = (_Task(file, work(file)) for file in files)
     with screen or Screen(len(files)) as shown:
-        for task in in_order(_Task.run, tasks, parallel=_Task.is_parallel, size=_Task.size):
+        finished = in_order(
+            _Task.run, tasks, parallel=_Task.is_parallel, size=_Task.size, threads=threads
+        )
+        for task in finished:
             name = shown_name(task.file)
             try:
                 done = task.finish()

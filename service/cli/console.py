@@ -6,7 +6,10 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omnicodec.service.cli.server import Server
 
 
 @dataclass
@@ -15,6 +18,7 @@ class State:
 
     debug: bool = False
     device: str = "auto"
+    server: Server | None = None
 
 
 class UsageError(Exception):

@@ -15,6 +15,9 @@ from omnicodec.service.cli.app import program
 from omnicodec.service.cli.console import State, complain, explain
 
 INTERRUPTED: Final = 130
+_BEFORE: Final = ("--debug", "--server", "--token", "--tls-ca", "--tls-certificate", "--tls-key")
+"""Options that hold for every command."""
+
 BROKEN_PIPE: Final = 141
 """What a shell reports of a program that SIGPIPE ended; Python ignores that signal."""
 
@@ -64,8 +67,9 @@ def _misuse(error: Exception) -> tuple[str, int] | None:
     parsed: Any = error
     path = parsed.ctx.command_path if parsed.ctx else "omnicodec"
     message = " ".join(parsed.format_message().split())
-    if "--debug" in message:
-        return "--debug goes before the command: omnicodec --debug COMMAND ...", 2
+    for option in _BEFORE:
+        if message.startswith("No such option") and option in message:
+            return f"{option} goes before the command: omnicodec {option} ... COMMAND ...", 2
     return f"{message.rstrip('.')}; see {path} --help", 2
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
@@ -56,9 +57,16 @@ def compress_sound(
     settings: Settings,
     chunk: float | None,
     pcm: PCM | None,
-    device: str,
+    device: str = "auto",
+    to_stream: Callable[..., Iterator[bytes]] | None = None,
 ) -> Done:
-    """Compress a sound file or a live pipe; signals end a pipe in good order, then raise."""
+    """Compress a sound file or a live pipe; signals end a pipe in good order, then raise.
+
+    `to_stream` does what `compress_pieces` does in this process, if it is not that.
+    """
+    from omnicodec.codecs.stream import compress_pieces
+
+    to_stream = to_stream or partial(compress_pieces, device=device)
     from omnicodec.codecs import InvalidInput
 
     pipe = source if isinstance(source, Pipe) else None
@@ -66,7 +74,7 @@ def compress_sound(
         with pipe.ended_by_signals() if pipe else nullcontext():
             sizes = _Sizes(source)
             with outputs.open(file, path) as out:
-                for data in _streamed(file, source, sizes, codec, settings, chunk, pcm, device):
+                for data in _streamed(file, source, sizes, codec, settings, chunk, pcm, to_stream):
                     out.write(data)
                     out.flush()
                     sizes.after += len(data)
@@ -89,22 +97,20 @@ def _streamed(
     settings: Settings,
     chunk: float | None,
     pcm: PCM | None,
-    device: str,
+    to_stream: Callable[..., Iterator[bytes]],
 ) -> Iterator[bytes]:
     from omnicodec.codecs.media.audio_reader import AudioReader
-    from omnicodec.codecs.stream import compress_pieces
 
     with AudioReader(cast("IO[bytes]", source), seconds=_FILE_PIECE, pcm=pcm) as sound:
         if chunk is None and isinstance(source, Pipe) and sound.length is None:
             chunk = _LIVE_CHUNK
         if chunk is not None:
             sound.seconds = min(chunk / _PIECES_A_CHUNK, _FILE_PIECE)
-        yield from compress_pieces(
+        yield from to_stream(
             sizes.counted(sound),
             codec,
             quality=settings.quality,
             effort=settings.effort,
-            device=device,
             chunk_seconds=chunk,
             source_name=stored_name(file),
             source_size=sizes.stated,
@@ -162,18 +168,39 @@ def decompress_sound(
     device: str,
 ) -> Done:
     """Decompress a stream of sound while it arrives."""
-    from omnicodec.codecs import Audio
-    from omnicodec.codecs.media.audio_writer import AudioWriter
     from omnicodec.codecs.stream import StreamReader, inspect
 
     live = isinstance(source, Pipe)
     reader = StreamReader(cast("IO[bytes]", source), partial=partial, live=live, device=device)
     header = reader.header if isinstance(source, Pipe) else inspect(source)
     length = header.extent[0] or None  # of an open-ended stream that still arrives, none yet
-    pieces = iter(reader)
-    first = next(pieces)
-    if not isinstance(first, Audio):
-        raise TypeError(f"{header.codec} makes {type(first).__name__}")
+    done = write_sound(file, cast("Iterator[Audio]", iter(reader)), outputs, path, pcm, length)
+    if reader.missing:
+        share = f"{reader.missing:,} of {reader.positions:,} positions, "
+        share += f"{100 * reader.missing / reader.positions:.3g} %"
+        note(f"omnicodec: {base_name(file)} is damaged, missing: {share}")
+    if not reader.told:
+        seconds = done.facts["seconds"]
+        note(f"omnicodec: {base_name(file)} is cut off, {seconds:,.1f} s of it are left")
+    facts = {k: v for k, v in done.facts.items() if k != "seconds"}
+    return Done(done.line, {**facts, "positions": reader.positions, "missing": reader.missing})
+
+
+def write_sound(
+    file: str,
+    pieces: Iterator[Audio],
+    outputs: Outputs,
+    path: Path | None,
+    pcm: str,
+    length: int | None,
+) -> Done:
+    """Write sound while it comes, one piece at least; `length` is its samples, if that is known."""
+    from omnicodec.codecs import CorruptStream
+    from omnicodec.codecs.media.audio_writer import AudioWriter
+
+    first = next(pieces, None)
+    if first is None:
+        raise CorruptStream("the stream has no sound")
     with outputs.open(file, path) as out:
         rate, channels = first.sample_rate, len(first.samples)
         with AudioWriter(
@@ -185,22 +212,11 @@ def decompress_sound(
             length=length,
         ) as sound:
             for piece in chain([first], pieces):
-                sound.write(cast("Audio", piece))
-    if reader.missing:
-        share = f"{reader.missing:,} of {reader.positions:,} positions, "
-        share += f"{100 * reader.missing / reader.positions:.3g} %"
-        note(f"omnicodec: {base_name(file)} is damaged, missing: {share}")
-    if not reader.told:
-        seconds = sound.written / rate
-        note(f"omnicodec: {base_name(file)} is cut off, {seconds:,.1f} s of it are left")
+                sound.write(piece)
     place = "stdout" if path is None else str(path)
-    facts = {
-        "output": place,
-        "bytes": sound.nbytes,
-        "positions": reader.positions,
-        "missing": reader.missing,
-    }
-    return Done(f" -> {place}: {sound.nbytes:,} bytes, {sound.written / rate:,.1f} s", facts)
+    seconds = sound.written / rate
+    facts = {"output": place, "bytes": sound.nbytes, "seconds": seconds}
+    return Done(f" -> {place}: {sound.nbytes:,} bytes, {seconds:,.1f} s", facts)
 
 
 def stored_name(file: str) -> str:

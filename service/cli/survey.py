@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from omnicodec.codecs import CodecSpec, CorruptStream, OmnicodecError, describe
+from omnicodec.codecs import CodecSpec, CorruptStream, UnknownCodec, describe
 from omnicodec.codecs.stream import inspect
 from omnicodec.codecs.stream.chunks import ChunkReader
 
@@ -14,22 +15,34 @@ if TYPE_CHECKING:
     from omnicodec.v1.stream_pb2 import StreamHeader
 
 
-def survey(stream: bytes) -> dict[str, Any]:
+Find = Callable[[str], CodecSpec]
+"""Returns the spec of a codec by its name; raises `UnknownCodec`."""
+
+
+def survey(stream: bytes, find: Find = describe) -> dict[str, Any]:
     """Return what a stream's header says, how many chunks hold, and if it decodes here.
 
-    Raises `CorruptStream` when the header cannot be read; damage behind it is a fact.
+    `find` says what codecs there are. Raises `CorruptStream` when the header cannot be read;
+    damage behind it is a fact.
     """
     if not inspect(stream).HasField("sound"):
-        return {**_facts(stream, len(stream)), "sound": None}
+        return {**_facts(stream, len(stream), find), "sound": None}
     heard = _bytes_of_sound(stream)
-    facts = _facts(stream, len(stream) - heard)
-    return {**facts, "bytes": len(stream), "sound": _facts(stream, heard, sound=True)}
+    facts = _facts(stream, len(stream) - heard, find)
+    return {**facts, "bytes": len(stream), "sound": _facts(stream, heard, find, sound=True)}
 
 
-def _facts(stream: bytes, size: int, *, sound: bool = False) -> dict[str, Any]:
+def missing(stream: bytes) -> tuple[int, int]:
+    """Return how many positions no whole chunk has, and how many there should be."""
+    header, found = _whole_chunks(stream, False)
+    total = math.prod(header.grid)
+    return max(0, total - sum(found.values())), total
+
+
+def _facts(stream: bytes, size: int, find: Find, *, sound: bool = False) -> dict[str, Any]:
     """Return the facts about a stream, or about the sound in it, of so many bytes."""
     header, found = _whole_chunks(stream, sound)
-    spec, obstacle = _match(header)
+    spec, obstacle = _match(header, find)
     positions = math.prod(header.grid)
     expected = -(-positions // header.chunk_positions)
     damage = _damage(stream, sound)
@@ -59,11 +72,11 @@ def _facts(stream: bytes, size: int, *, sound: bool = False) -> dict[str, Any]:
     }
 
 
-def _match(header: StreamHeader) -> tuple[CodecSpec | None, str | None]:
-    """Return the codec, if it is known here, and why it cannot decode the stream, if so."""
+def _match(header: StreamHeader, find: Find) -> tuple[CodecSpec | None, str | None]:
+    """Return the codec, if it is known, and why it cannot decode the stream, if so."""
     try:
-        spec = describe(header.codec)
-    except OmnicodecError as e:
+        spec = find(header.codec)
+    except UnknownCodec as e:
         return None, str(e)
     for what, theirs, ours in (
         ("codec", header.fingerprint.hex(), spec.fingerprint),

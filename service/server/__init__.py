@@ -6,7 +6,19 @@
 
 The event loop moves bytes and keeps books. Parsing, media, networks and entropy coding run
 in threads, item by item, so that a stopped job stops between two items and a small request
-is not kept waiting by a large one. Encodes that take minutes are another matter: `operations/`.
+is not kept waiting by a large one. Encodes that take minutes are another matter.
+
+    options, config              what a server can be told, and from where
+    server, running, processes   one server; until a signal says stop; several on one port
+    tls, tokens, security        who is let in, and what every call passes
+    calls, statuses, refusals    one call; its errors as statuses
+    service, wire, admission, costs      requests: bytes, limits, how much at once
+    streams, stream_calls, live  requests in pieces
+    engine, jobs, batching, opening      the work, in threads, batches and processes
+    health, logs, metrics, prometheus, tracing   what is seen from outside
+    watched                      files that are read again when they change
+    operations/                  long encodes
+    inference/                   the Open Inference Protocol
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""What the service for operations refuses: errors of ours with a gRPC status of their own."""
+"""Errors of the server that have a gRPC status of their own."""
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+from google.rpc import status_pb2
 
 from omnicodec.codecs import InvalidInput, OmnicodecError, Unavailable
 
@@ -36,3 +38,11 @@ class NotEnded(Refusal, InvalidInput):
 
     grpc_status = "FAILED_PRECONDITION"
     reason = "OPERATION_NOT_ENDED"
+
+
+class Answered(OmnicodecError):
+    """Another process has answered with this status, which is the client's."""
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        super().__init__(status.message)
+        self.status = status

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
+from omnicodec.service.server import logs
+from omnicodec.service.server.garbage import freeze
 from omnicodec.service.server.options import ServerOptions
+from omnicodec.service.server.processes import Supervisor
 from omnicodec.service.server.server import Server
 
 
@@ -22,14 +23,13 @@ async def serve(options: ServerOptions) -> None:
     Logs a line with the bound address, to stderr unless logging was set up otherwise.
     Raises what `Server.start` raises.
     """
-    if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(message)s")
+    logs.set_up(options.log_format)
     stop, hurry = asyncio.Event(), asyncio.Event()
 
     def on_signal() -> None:
         (hurry if stop.is_set() else stop).set()
 
-    server = Server(options)
+    server = Server(options) if options.processes == 1 else Supervisor(options)
     loop = asyncio.get_running_loop()
     signals = (signal.SIGTERM, signal.SIGINT)
     # Before the start, as it logs the line that others wait for before they send a signal. On
@@ -39,6 +39,7 @@ async def serve(options: ServerOptions) -> None:
             loop.add_signal_handler(number, on_signal)
     try:
         await server.start()
+        freeze()
         try:
             await stop.wait()
         finally:
@@ -55,6 +56,8 @@ class RunningServer:
 
     address: str
     drain: Callable[[], None]
+    metrics_address: str | None = None
+    health_address: str | None = None
 
 
 @contextmanager
@@ -83,7 +86,9 @@ def running_server(options: ServerOptions | None = None) -> Iterator[RunningServ
     try:
         run(server.start())
         try:
-            yield RunningServer(server.address, drain)
+            yield RunningServer(
+                server.address, drain, server.metrics_address, server.health_address
+            )
         finally:
             drain()
     finally:

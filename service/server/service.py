@@ -12,9 +12,12 @@ from grpc_status import rpc_status
 
 from omnicodec.service.server import wire
 from omnicodec.service.server.admission import Admission
+from omnicodec.service.server.batching import says_bulk
+from omnicodec.service.server.calls import current
 from omnicodec.service.server.engine import Engine
 from omnicodec.service.server.jobs import Job, Workers
 from omnicodec.service.server.operations.calls import OPERATIONS, Operations
+from omnicodec.service.server.operations.forwarding import ForwardedOperations
 from omnicodec.service.server.statuses import status_of
 from omnicodec.v1 import codec_service_pb2 as pb
 
@@ -37,7 +40,7 @@ class Service:
         workers: Workers,
         most_items: int,
     ) -> None:
-        self._full_name = full_name
+        self.full_name = full_name
         self._methods = methods
         self._workers = workers
         self._most_items = most_items
@@ -52,19 +55,28 @@ class Service:
             name: grpc.unary_unary_rpc_method_handler(self._handler(name, *how))
             for name, how in self._methods.items()
         }
-        return grpc.method_handlers_generic_handler(self._full_name, handlers)
+        return grpc.method_handlers_generic_handler(self.full_name, handlers)
 
     def _handler(
         self, name: str, kind: type[Message], method: Method, admission: Admission
     ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
         async def handle(data: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            job = Job(context.time_remaining())
+            bulk = says_bulk(context.invocation_metadata())
+            job = Job(context.time_remaining(), bulk=bulk)
+            call = current()
             try:
+                call.receive(len(data))
                 admission.enter(len(data))
                 # Not earlier than this is the answer sent, and its memory free again.
                 context.add_done_callback(lambda _: admission.leave(len(data)))
-                request = await job.run(self._workers.cpu, wire.parse, kind, data, self._most_items)
+                if len(data) <= wire.AT_ONCE_BYTES:
+                    request = wire.parse(kind, data, self._most_items)
+                else:
+                    request = await job.run(
+                        self._workers.cpu, wire.parse, kind, data, self._most_items
+                    )
                 answer: bytes = (await method(request, job)).SerializeToString()
+                call.send(len(answer))
                 return answer
             except Exception as error:  # CancelledError is none: that call needs no answer
                 status = rpc_status.to_status(status_of(error, name))
@@ -78,7 +90,7 @@ class Service:
 
 def services(
     engine: Engine,
-    operations: Operations,
+    operations: Operations | ForwardedOperations,
     workers: Workers,
     most_items: int,
     *,

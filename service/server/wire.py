@@ -16,6 +16,9 @@ M = TypeVar("M", bound=Message)
 FIELDS_PER_ITEM: Final = 64
 """Fields that one item of a request may have, at any depth; real ones have a third of that."""
 
+AT_ONCE_BYTES: Final = 1024
+"""Messages up to this size are parsed on the event loop: handing them to a thread takes longer."""
+
 
 def parse(kind: type[M], data: bytes, most_items: int) -> M:
     """Return the message in `data`, which nobody has looked at yet.

@@ -44,7 +44,7 @@ def picture(height: int, width: int) -> Image:
 
 def test_codecs(client: Client) -> None:
     assert client.codecs() == [describe(name) for name in available()]
-    assert client.codec("image/vq@2") == describe("image/vq")
+    assert client.codec("image/vq@2").spec == describe("image/vq")
 
 
 def test_results_are_those_in_process(client: Client, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_results_are_those_in_process(client: Client, tmp_path: Path) -> None:
 
 def test_methods(client: Client, cased: str) -> None:
     texts = [Text("a b"), Text("C")]
-    assert client.codec(cased).methods == ("keep", "upper")
+    assert client.codec(cased).spec.methods == ("keep", "upper")
     assert client.encode(texts, cased) == load(cased).encode(texts)
     assert client.encode(texts, cased, method="upper") == load(cased).encode(texts, method="upper")
     assert client.compress(texts, cased, method="upper") == [
@@ -144,9 +144,9 @@ def calls_of(client: Client, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
     call = client._call
 
-    def counted(method, request):
-        sizes.append(request.ByteSize())
-        return call(method, request)
+    def counted(step):
+        sizes.append(step.request.ByteSize())
+        return call(step)
 
     monkeypatch.setattr(client, "_call", counted)
     return sizes
@@ -181,15 +181,15 @@ def test_a_server_with_lower_limits_than_the_client_knows() -> None:
         assert client.encode(texts, "text/bytes") == TEXT.encode(texts)
         with pytest.raises(LimitExceeded, match="larger than max"):
             client.encode([Text(bytes(5000))], "text/bytes")
-        with pytest.raises(LimitExceeded, match="bytes a message"):
-            client.encode([Text(bytes(2000))], "text/bytes")
+        # Its tokens are larger than a message, so they come in pieces.
+        assert client.encode([Text(bytes(2000))], "text/bytes") == TEXT.encode([Text(bytes(2000))])
 
 
 def test_a_busy_server_is_asked_again(gate) -> None:
     with (
         running_server(ServerOptions(listen=LOCAL, max_queue=1)) as server,
         Client(server.address) as client,
-        Client(server.address, timeout=1.2) as hasty,
+        Client(server.address, timeout=3) as hasty,
         ThreadPoolExecutor(3) as threads,
     ):
         answers = [threads.submit(client.encode, [Text("a")], "text/gated") for _ in range(3)]

@@ -16,7 +16,7 @@ import pytest
 
 from omnicodec.codecs import Image, compress, load
 from omnicodec.service import Client
-from omnicodec.service.operation import State
+from omnicodec.service.client import State
 
 Serve = Callable[..., tuple[subprocess.Popen[str], str]]
 

@@ -235,3 +235,50 @@ def test_pages_go_on_with_the_same_filter(number: int, text: str) -> None:
 def test_other_tokens_are_refused(token: str) -> None:
     with pytest.raises(InvalidInput):
         page_after(token, "")
+
+
+VERSION_1 = """
+CREATE TABLE operations (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, request_id TEXT UNIQUE,
+    digest BLOB NOT NULL, codec TEXT NOT NULL, state TEXT NOT NULL,
+    cancel INTEGER NOT NULL DEFAULT 0, created REAL NOT NULL, started REAL, ended REAL,
+    bytes INTEGER NOT NULL, progress BLOB NOT NULL DEFAULT x'', share REAL NOT NULL DEFAULT 0,
+    begun_share REAL NOT NULL DEFAULT 0, begun INTEGER NOT NULL DEFAULT 0,
+    error BLOB NOT NULL DEFAULT x''
+);
+CREATE INDEX operations_state ON operations (state, number);
+INSERT INTO operations (number, id, request_id, digest, codec, state, created, bytes, share)
+    VALUES (7, 'a', 'mine', x'72', 'image/inr', 'QUEUED', 1.0, 1, 0.5);
+INSERT INTO operations (number, id, digest, codec, state, created, ended, bytes, error)
+    VALUES (9, 'b', x'72', 'image/inr', 'FAILED', 2.0, 3e12, 1, x'080d');
+PRAGMA user_version = 1;
+"""
+
+
+def test_a_folder_of_version_1_has_no_owners(reopen: Open, tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "operations.sqlite3")
+    database.executescript(VERSION_1)
+    database.close()
+    for _ in range(2):
+        store = reopen()
+        newest, oldest = store.select("1", [], limit=9)
+        assert (oldest.number, oldest.id, oldest.owner, oldest.created) == (7, "a", "", 1.0)
+        assert (newest.number, newest.state, newest.error) == (9, State.FAILED, b"\x08\x0d")
+        assert store.find("mine") == oldest
+    assert add(store).number == 10
+
+
+def test_request_ids_are_their_owners(reopen: Open) -> None:
+    store = reopen()
+    names = {
+        owner: store.add(b"r", request_id="same", digest=b"r", codec="image/inr", owner=owner).id
+        for owner in ("", "anna", "bert")
+    }
+    assert len(set(names.values())) == 3
+    for owner, name in names.items():
+        found = store.find("same", owner)
+        assert found is not None
+        assert (found.id, found.owner) == (name, owner)
+        again = store.add(b"r", request_id="same", digest=b"r", codec="image/inr", owner=owner)
+        assert again.id == name
+    assert store.find("same", "chris") is None

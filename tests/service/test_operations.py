@@ -18,7 +18,7 @@ from omnicodec.codecs import (
     Unavailable,
 )
 from omnicodec.service import Client
-from omnicodec.service.operation import State
+from omnicodec.service.client import State
 from omnicodec.service.server.operations import calls
 
 from .operation_calls import standard, status, until

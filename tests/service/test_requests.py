@@ -86,7 +86,7 @@ WIDE = tokens_to_proto(
             "needs 3,000,000,000,000,000,000 bytes, not 1",
         ),
         ("Encode", texts(*[b""] * 1025), "RESOURCE_EXHAUSTED", "1025 items are over the limit"),
-        ("Encode", texts(bytes(17 << 20)), "RESOURCE_EXHAUSTED", "bytes a message"),
+        ("Encode", texts(bytes(17 << 20)), "RESOURCE_EXHAUSTED", "tokens an item"),
         ("Encode", texts(bytes(65 << 20)), "RESOURCE_EXHAUSTED", "larger than max"),
         ("Decode", pb.DecodeRequest(tokens=[{}]), "INVALID_ARGUMENT", "grid"),
         ("Decode", pb.DecodeRequest(tokens=[tokens(ids=b"1")]), "INVALID_ARGUMENT", "bytes"),

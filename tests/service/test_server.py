@@ -272,4 +272,4 @@ def test_addresses() -> None:
         with running_server(options) as server, Client(server.address) as client:
             assert server.address.startswith(f"{host}:")
             assert not server.address.endswith(":0")
-            assert client.codec("text/bytes") == describe("text/bytes")
+            assert client.codec("text/bytes").spec == describe("text/bytes")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import grpc
 import numpy as np
 import pytest
 
 from omnicodec.codecs import (
     Audio,
-    LimitExceeded,
     Tokens,
     Vocabulary,
     compress,
@@ -15,6 +15,9 @@ from omnicodec.codecs import (
     load,
 )
 from omnicodec.service import Client
+from omnicodec.service.convert import tokens_to_proto
+from omnicodec.v1 import codec_service_pb2 as pb
+from omnicodec.v1.codec_service_pb2_grpc import CodecServiceStub
 
 CODEC = load("audio/rvq", device="cpu")
 
@@ -40,16 +43,16 @@ def test_sound_over_grpc(client: Client) -> None:
     assert cut[0].samples.shape[1] >= 5000
 
 
-def test_answers_that_no_message_holds_are_refused_first(client: Client) -> None:
+def test_answers_that_no_message_holds_are_refused_first(stub: CodecServiceStub) -> None:
     books, rate = len(CODEC.spec.codebook_sizes), 24_000
     samples = 30 << 20
     grid = CODEC.expected_grid({"samples": samples, "rate": rate, "channels": 1}, 0)
     ids = np.zeros((books, grid[0]), np.int32)
     extent = {"samples": samples, "rate": rate, "channels": 1}
-    with pytest.raises(LimitExceeded, match="decoded item"):
-        client.decode(
-            [Tokens("audio/rvq", CODEC.spec.fingerprint, ids[:, : grid[0]], grid, extent)]
-        )
+    tokens = Tokens("audio/rvq", CODEC.spec.fingerprint, ids[:, : grid[0]], grid, extent)
+    with pytest.raises(grpc.RpcError, match="decoded item is over") as caught:
+        stub.Decode(pb.DecodeRequest(tokens=[tokens_to_proto(tokens)]))
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.mark.parametrize("pattern", ["flat", "delay", "parallel"])

@@ -29,7 +29,7 @@ from omnicodec.codecs import (
     load,
 )
 from omnicodec.service import Client
-from omnicodec.service.operation import State
+from omnicodec.service.client import State
 from omnicodec.service.server import ServerOptions, running_server
 from omnicodec.v1 import codec_service_pb2 as pb
 from omnicodec.v1 import media_pb2
@@ -62,12 +62,12 @@ def test_results_are_those_in_process(start: Start, ramps: Image) -> None:
 
 @pytest.mark.usefixtures("fitted")
 def test_clients_see_which_codecs_are_resumable(client: Client) -> None:
-    assert client.codec(NAME) == describe(NAME)
+    assert client.codec(NAME).spec == describe(NAME)
     assert {spec.name for spec in client.codecs() if spec.resumable} == {
         name for name in available() if describe(name).resumable
     }
-    assert client.codec(NAME).resumable
-    assert not client.codec("text/bytes").resumable
+    assert client.codec(NAME).spec.resumable
+    assert not client.codec("text/bytes").spec.resumable
 
 
 def test_codecs_that_are_quick_will_do(start: Start) -> None:

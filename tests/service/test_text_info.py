@@ -14,7 +14,7 @@ TEXTS = [Text("Tokens of equal information. \u00e4\u00f6\u00fc" * 4), Text(b"\xf
 def test_the_service_does_as_the_codec(client: Client) -> None:
     codec = load("text/info")
     tokens = codec.encode(TEXTS)
-    assert client.codec("text/info") == codec.spec
+    assert client.codec("text/info").spec == codec.spec
     assert client.encode(TEXTS, "text/info") == tokens
     assert client.decode(tokens) == TEXTS
     streams = [compress(text, "text/info") for text in TEXTS]

@@ -47,5 +47,5 @@ def test_sound_that_no_message_holds_is_refused_first(client: Client, film_codec
     head = next(frames.write_frames(header.SerializeToString(), [], frames.WITH_SOUND))
     hostile = head + stream[at:]
     assert inspect(hostile).sound.extent[0] == samples
-    with pytest.raises(LimitExceeded, match="decoded item"):
+    with pytest.raises(LimitExceeded, match="seconds are over the limit"):
         client.decompress([hostile], partial=True)

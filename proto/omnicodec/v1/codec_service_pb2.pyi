@@ -157,6 +157,70 @@ class DecompressResponse(_message.Message):
     items: _containers.RepeatedCompositeFieldContainer[_media_pb2.Media]
     def __init__(self, items: _Optional[_Iterable[_Union[_media_pb2.Media, _Mapping]]] = ...) -> None: ...
 
+class EncodeStreamConfig(_message.Message):
+    __slots__ = ("codec", "quality", "effort", "method", "output", "chunk_seconds")
+    class Output(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        OUTPUT_UNSPECIFIED: _ClassVar[EncodeStreamConfig.Output]
+        OUTPUT_TOKENS: _ClassVar[EncodeStreamConfig.Output]
+        OUTPUT_STREAM: _ClassVar[EncodeStreamConfig.Output]
+    OUTPUT_UNSPECIFIED: EncodeStreamConfig.Output
+    OUTPUT_TOKENS: EncodeStreamConfig.Output
+    OUTPUT_STREAM: EncodeStreamConfig.Output
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
+    EFFORT_FIELD_NUMBER: _ClassVar[int]
+    METHOD_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    codec: str
+    quality: int
+    effort: str
+    method: str
+    output: EncodeStreamConfig.Output
+    chunk_seconds: float
+    def __init__(self, codec: _Optional[str] = ..., quality: _Optional[int] = ..., effort: _Optional[str] = ..., method: _Optional[str] = ..., output: _Optional[_Union[EncodeStreamConfig.Output, str]] = ..., chunk_seconds: _Optional[float] = ...) -> None: ...
+
+class EncodeStreamRequest(_message.Message):
+    __slots__ = ("config", "piece")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    PIECE_FIELD_NUMBER: _ClassVar[int]
+    config: EncodeStreamConfig
+    piece: _media_pb2.Media
+    def __init__(self, config: _Optional[_Union[EncodeStreamConfig, _Mapping]] = ..., piece: _Optional[_Union[_media_pb2.Media, _Mapping]] = ...) -> None: ...
+
+class EncodeStreamResponse(_message.Message):
+    __slots__ = ("tokens", "stream")
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    tokens: _media_pb2.Tokens
+    stream: bytes
+    def __init__(self, tokens: _Optional[_Union[_media_pb2.Tokens, _Mapping]] = ..., stream: _Optional[bytes] = ...) -> None: ...
+
+class DecodeStreamConfig(_message.Message):
+    __slots__ = ("format", "partial")
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    format: str
+    partial: bool
+    def __init__(self, format: _Optional[str] = ..., partial: bool = ...) -> None: ...
+
+class DecodeStreamRequest(_message.Message):
+    __slots__ = ("config", "tokens", "stream")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    config: DecodeStreamConfig
+    tokens: _media_pb2.Tokens
+    stream: bytes
+    def __init__(self, config: _Optional[_Union[DecodeStreamConfig, _Mapping]] = ..., tokens: _Optional[_Union[_media_pb2.Tokens, _Mapping]] = ..., stream: _Optional[bytes] = ...) -> None: ...
+
+class DecodeStreamResponse(_message.Message):
+    __slots__ = ("piece",)
+    PIECE_FIELD_NUMBER: _ClassVar[int]
+    piece: _media_pb2.Media
+    def __init__(self, piece: _Optional[_Union[_media_pb2.Media, _Mapping]] = ...) -> None: ...
+
 class StartEncodeRequest(_message.Message):
     __slots__ = ("codec", "item", "quality", "effort", "method", "target_psnr", "target_bytes", "output", "request_id", "preview_interval")
     class Output(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):

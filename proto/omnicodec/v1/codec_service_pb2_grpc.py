@@ -72,6 +72,16 @@ class CodecServiceStub(object):
                 request_serializer=omnicodec_dot_v1_dot_codec__service__pb2.DecompressRequest.SerializeToString,
                 response_deserializer=omnicodec_dot_v1_dot_codec__service__pb2.DecompressResponse.FromString,
                 _registered_method=True)
+        self.EncodeStream = channel.stream_stream(
+                '/omnicodec.v1.CodecService/EncodeStream',
+                request_serializer=omnicodec_dot_v1_dot_codec__service__pb2.EncodeStreamRequest.SerializeToString,
+                response_deserializer=omnicodec_dot_v1_dot_codec__service__pb2.EncodeStreamResponse.FromString,
+                _registered_method=True)
+        self.DecodeStream = channel.stream_stream(
+                '/omnicodec.v1.CodecService/DecodeStream',
+                request_serializer=omnicodec_dot_v1_dot_codec__service__pb2.DecodeStreamRequest.SerializeToString,
+                response_deserializer=omnicodec_dot_v1_dot_codec__service__pb2.DecodeStreamResponse.FromString,
+                _registered_method=True)
         self.StartEncode = channel.unary_unary(
                 '/omnicodec.v1.CodecService/StartEncode',
                 request_serializer=omnicodec_dot_v1_dot_codec__service__pb2.StartEncodeRequest.SerializeToString,
@@ -131,6 +141,24 @@ class CodecServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EncodeStream(self, request_iterator, context):
+        """Encodes one item that comes in pieces, and answers with pieces of its tokens or of its .omc
+        stream. The first request is the config, all others are pieces; closing the sending side ends
+        the item. A codec that is streaming answers while raw pieces still come, with what is final.
+        All others, and files, are collected first, up to the server's limit of one item.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecodeStream(self, request_iterator, context):
+        """Decodes one item whose tokens or .omc stream come in pieces, and answers with pieces of its
+        media, in the same manner.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StartEncode(self, request, context):
         """Begins to encode one item, for codecs that take minutes. The operation outlives the call and
         the server's process; google.longrunning.Operations on the same port gets, lists, waits for,
@@ -172,6 +200,16 @@ def add_CodecServiceServicer_to_server(servicer, server):
                     servicer.Decompress,
                     request_deserializer=omnicodec_dot_v1_dot_codec__service__pb2.DecompressRequest.FromString,
                     response_serializer=omnicodec_dot_v1_dot_codec__service__pb2.DecompressResponse.SerializeToString,
+            ),
+            'EncodeStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.EncodeStream,
+                    request_deserializer=omnicodec_dot_v1_dot_codec__service__pb2.EncodeStreamRequest.FromString,
+                    response_serializer=omnicodec_dot_v1_dot_codec__service__pb2.EncodeStreamResponse.SerializeToString,
+            ),
+            'DecodeStream': grpc.stream_stream_rpc_method_handler(
+                    servicer.DecodeStream,
+                    request_deserializer=omnicodec_dot_v1_dot_codec__service__pb2.DecodeStreamRequest.FromString,
+                    response_serializer=omnicodec_dot_v1_dot_codec__service__pb2.DecodeStreamResponse.SerializeToString,
             ),
             'StartEncode': grpc.unary_unary_rpc_method_handler(
                     servicer.StartEncode,
@@ -348,6 +386,60 @@ class CodecService(object):
             '/omnicodec.v1.CodecService/Decompress',
             omnicodec_dot_v1_dot_codec__service__pb2.DecompressRequest.SerializeToString,
             omnicodec_dot_v1_dot_codec__service__pb2.DecompressResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EncodeStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/omnicodec.v1.CodecService/EncodeStream',
+            omnicodec_dot_v1_dot_codec__service__pb2.EncodeStreamRequest.SerializeToString,
+            omnicodec_dot_v1_dot_codec__service__pb2.EncodeStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecodeStream(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/omnicodec.v1.CodecService/DecodeStream',
+            omnicodec_dot_v1_dot_codec__service__pb2.DecodeStreamRequest.SerializeToString,
+            omnicodec_dot_v1_dot_codec__service__pb2.DecodeStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

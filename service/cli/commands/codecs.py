@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -29,11 +29,15 @@ _HEAD = (
 )  # fmt: skip
 
 
-def list_codecs(as_json: Json = False) -> None:
+def list_codecs(context: typer.Context, as_json: Json = False) -> None:
     """List the codecs: what a token covers, sizes, licences."""
     from omnicodec.codecs import available, describe
 
-    specs = [describe(name) for name in available()]
+    show([describe(name) for name in available()], as_json)
+
+
+def show(specs: Sequence[CodecSpec], as_json: bool) -> None:
+    """Print a table of codecs, or one JSON object."""
     if as_json:
         print_json({"codecs": [_facts(spec) for spec in specs]})
         return

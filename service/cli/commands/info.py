@@ -32,6 +32,7 @@ Examples:
 
 
 def info(
+    context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE.omc", hidden=True)],
     as_json: Json = False,
 ) -> None:
@@ -44,6 +45,11 @@ def info(
 
     with naming(file):
         facts = survey(read_input(file))
+    show(file, facts, as_json)
+
+
+def show(file: str, facts: dict[str, Any], as_json: bool) -> None:
+    """Print the facts about a stream, as lines or one JSON object."""
     if as_json:
         print_json({"file": shown_name(file), **facts})
         return

@@ -102,21 +102,26 @@ def encode(
         tokens, archive = yield Slow(slow, loaded.parallel, item.nbytes)
         place = outputs.write(file, path, archive)
         long.written(loaded, path)
-        grid = "x".join(map(str, tokens.grid))
-        return Done(
-            f" -> {place}: {len(tokens):,} positions of {tokens.codec}, grid {grid}",
-            {
-                "output": place,
-                "codec": tokens.codec,
-                "fingerprint": tokens.fingerprint,
-                "positions": len(tokens),
-                "grid": list(tokens.grid),
-                "extent": dict(tokens.extent),
-            },
-        )
+        return encoded(place, tokens)
 
     with long.interruptible():
         run_each(state_of(context), files, work, as_json=as_json, screen=screen)
+
+
+def encoded(place: str, tokens: Tokens) -> Done:
+    """Return what became of a file whose tokens were written."""
+    grid = "x".join(map(str, tokens.grid))
+    return Done(
+        f" -> {place}: {len(tokens):,} positions of {tokens.codec}, grid {grid}",
+        {
+            "output": place,
+            "codec": tokens.codec,
+            "fingerprint": tokens.fingerprint,
+            "positions": len(tokens),
+            "grid": list(tokens.grid),
+            "extent": dict(tokens.extent),
+        },
+    )
 
 
 def decode(

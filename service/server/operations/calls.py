@@ -11,8 +11,8 @@ from typing import Any, Final
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2
 
-from omnicodec.codecs import MODALITIES, InvalidInput
-from omnicodec.service import convert
+from omnicodec.codecs import InvalidInput
+from omnicodec.service.server.calls import current
 from omnicodec.service.server.engine import Engine
 from omnicodec.service.server.jobs import Job, Workers
 from omnicodec.service.server.operations.filters import page_after, page_token, parse_filter
@@ -25,7 +25,7 @@ from omnicodec.service.server.operations.runner import (
 )
 from omnicodec.service.server.operations.store import State, Store, Stored
 from omnicodec.service.server.options import ServerOptions
-from omnicodec.service.server.refusals import NotOffered
+from omnicodec.service.server.refusals import NotOffered, UnknownOperation
 from omnicodec.v1 import codec_service_pb2 as pb
 
 OPERATIONS: Final[Any] = operations_pb2.DESCRIPTOR.services_by_name["Operations"]
@@ -112,7 +112,8 @@ class Operations:
         key = request.request_id
         if len(key) > _MAX_REQUEST_ID:
             raise InvalidInput(f"a request_id has at most {_MAX_REQUEST_ID} characters")
-        known = await job.run(self._workers.cpu, store.find, key)
+        owner = current().holder.name
+        known = await job.run(self._workers.cpu, store.find, key, owner)
         codec = request.codec if known else await self._check(request, job)
 
         def add() -> Stored:
@@ -121,7 +122,7 @@ class Operations:
             bare.ClearField("request_id")
             digest = hashlib.sha256(bare.SerializeToString(deterministic=True)).digest()
             data = request.SerializeToString()
-            stored = store.add(data, request_id=key, digest=digest, codec=codec)
+            stored = store.add(data, request_id=key, digest=digest, codec=codec, owner=owner)
             runner.fill()
             return store.get(stored.id)
 
@@ -164,6 +165,9 @@ class Operations:
         size = min(request.page_size or _PAGE, _MAX_PAGE)
         wanted, values = parse_filter(request.filter)
         after, more = page_after(request.page_token, request.filter)
+        holder = current().holder
+        if not holder.limits.admin:
+            wanted, values = f"({wanted}) AND owner = ?", [*values, holder.name]
 
         def read() -> Any:
             rows = store.select(f"{wanted} AND {after}", [*values, *more], limit=size + 1)
@@ -176,8 +180,8 @@ class Operations:
         return await job.run(self._workers.cpu, read)
 
     async def cancel(self, request: Any, job: Job) -> empty_pb2.Empty:
-        _, runner = self._kept()
-        name = id_of(request.name)
+        store, runner = self._kept()
+        name = (await self._get(store, request.name, job)).id
         stored = await job.run(self._workers.cpu, runner.cancel, name)
         if stored.done:
             self._wake(name)
@@ -185,7 +189,8 @@ class Operations:
 
     async def delete(self, request: Any, job: Job) -> empty_pb2.Empty:
         store, _ = self._kept()
-        await job.run(self._workers.cpu, store.delete, id_of(request.name))
+        stored = await self._get(store, request.name, job)
+        await job.run(self._workers.cpu, store.delete, stored.id)
         return empty_pb2.Empty()
 
     async def _check(self, request: pb.StartEncodeRequest, job: Job) -> str:
@@ -207,17 +212,19 @@ class Operations:
 
         codec = await job.run(self._workers.compute, prepare)
 
-        def open_media() -> None:
-            item = convert.media_from_proto(request.item, MODALITIES[codec.spec.modality])
-            if not isinstance(item, codec.media_type):
-                wanted = codec.media_type.__name__
-                raise InvalidInput(f"{codec.spec.name} encodes {wanted}, not {type(item).__name__}")
-
-        await job.run(self._workers.cpu, open_media)
+        item = await self._engine.open_media(request.item, codec, job)
+        if not isinstance(item, codec.media_type):
+            wanted = codec.media_type.__name__
+            raise InvalidInput(f"{codec.spec.name} encodes {wanted}, not {type(item).__name__}")
         return str(codec.spec.name)
 
     async def _get(self, store: Store, name: str, job: Job) -> Stored:
-        return await job.run(self._workers.cpu, store.get, id_of(name))
+        """Return an operation of the caller's token; those of others are as if unknown."""
+        stored = await job.run(self._workers.cpu, store.get, id_of(name))
+        holder = current().holder
+        if stored.owner != holder.name and not holder.limits.admin:
+            raise UnknownOperation("there is no such operation, or not any more")
+        return stored
 
     async def _message(self, stored: Stored, job: Job) -> Any:
         """Return an operation with all there is of it."""

@@ -19,13 +19,14 @@ from omnicodec.codecs import InvalidInput, LimitExceeded, Unavailable
 from omnicodec.service.server.operations.files import Files
 from omnicodec.service.server.refusals import NotEnded, UnknownOperation
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE operations (
     number INTEGER PRIMARY KEY AUTOINCREMENT,  -- in order of arrival
     id TEXT NOT NULL UNIQUE,
-    request_id TEXT UNIQUE,                    -- NULL where the client chose none
+    owner TEXT NOT NULL,                       -- name of the token it was started with
+    request_id TEXT,                           -- NULL where the client chose none
     digest BLOB NOT NULL,                      -- SHA-256 of the request
     codec TEXT NOT NULL,
     state TEXT NOT NULL,
@@ -38,10 +39,24 @@ CREATE TABLE operations (
     share REAL NOT NULL DEFAULT 0,             -- the largest of all reports
     begun_share REAL NOT NULL DEFAULT 0,       -- the same when the work last began
     begun INTEGER NOT NULL DEFAULT 0,          -- how often it began without getting further
-    error BLOB NOT NULL DEFAULT x''            -- google.rpc.Status
+    error BLOB NOT NULL DEFAULT x'',           -- google.rpc.Status
+    UNIQUE (owner, request_id)
 );
 CREATE INDEX operations_state ON operations (state, number);
 """
+
+# Version 1 had no owners: its operations are those of a server without tokens.
+_FROM_VERSION_1: Final = """
+ALTER TABLE operations RENAME TO operations_1;
+DROP INDEX operations_state;
+{schema};
+INSERT INTO operations ({columns}, owner) SELECT {columns}, '' FROM operations_1;
+DROP TABLE operations_1;
+"""
+_COLUMNS_1: Final = (
+    "number, id, request_id, digest, codec, state, cancel, created, started, ended, bytes, "
+    "progress, share, begun_share, begun, error"
+)
 
 MAX_FRUITLESS: Final = 5
 """How often work may begin and end with the server, without getting further, before it fails."""
@@ -69,6 +84,7 @@ class Stored:
 
     number: int
     id: str
+    owner: str
     digest: bytes
     codec: str
     state: State
@@ -139,15 +155,17 @@ class Store:
         with self._lock:
             self._db.close()
 
-    def add(self, request: bytes, *, request_id: str, digest: bytes, codec: str) -> Stored:
+    def add(
+        self, request: bytes, *, request_id: str, digest: bytes, codec: str, owner: str = ""
+    ) -> Stored:
         """Keep a serialized request as a new operation, and return it.
 
-        With a `request_id` that another operation has, that one is returned. Raises
+        With a `request_id` that another one of this owner has, that one is returned. Raises
         `InvalidInput` when that was another request by its `digest`, and `LimitExceeded` when
         there is no room.
         """
         with self._lock:
-            known = self._room_for(request, request_id, digest)
+            known = self._room_for(request, request_id, digest, owner)
         if known is not None:
             return known
         name = secrets.token_hex(16)
@@ -155,13 +173,14 @@ class Store:
         try:
             self.files.add(name, request)
             with self._lock:  # others were let in meanwhile
-                known = self._room_for(request, request_id, digest)
+                known = self._room_for(request, request_id, digest, owner)
                 if known is not None:
                     return known
                 self._db.execute(
-                    "INSERT INTO operations (id, request_id, digest, codec, state, created, bytes)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (name, request_id or None, digest, codec, State.QUEUED, time.time(),
+                    "INSERT INTO operations"
+                    " (id, owner, request_id, digest, codec, state, created, bytes)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (name, owner, request_id or None, digest, codec, State.QUEUED, time.time(),
                      len(request)),
                 )  # fmt: skip
                 kept = True
@@ -170,9 +189,11 @@ class Store:
             if not kept:
                 self.files.remove(name)
 
-    def find(self, request_id: str) -> Stored | None:
-        """Return the operation that a client's `request_id` stands for, if there is one."""
-        found = self.select("request_id = ?", [request_id], limit=1) if request_id else []
+    def find(self, request_id: str, owner: str = "") -> Stored | None:
+        """Return the operation that a `request_id` of an owner stands for, if there is one."""
+        if not request_id:
+            return None
+        found = self.select("request_id = ? AND owner = ?", [request_id, owner], limit=1)
         return found[0] if found else None
 
     def get(self, name: str) -> Stored:
@@ -259,9 +280,11 @@ class Store:
             with suppress(UnknownOperation):
                 self.delete(old.id)
 
-    def _room_for(self, request: bytes, request_id: str, digest: bytes) -> Stored | None:
+    def _room_for(
+        self, request: bytes, request_id: str, digest: bytes, owner: str
+    ) -> Stored | None:
         """Return the operation that a request began already; raises where there is no room."""
-        known = self.find(request_id)
+        known = self.find(request_id, owner)
         if known is not None:
             if known.digest != digest:
                 raise InvalidInput("this request_id stands for another request already")
@@ -283,12 +306,16 @@ class Store:
         self._db.execute("PRAGMA synchronous = FULL")
         with self._transaction():
             (version,) = self._one("PRAGMA user_version")
-            if version not in (0, _VERSION):
+            if version not in (0, 1, _VERSION):
                 raise Unavailable(f"the jobs are of another version of omnicodec ({version})")
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+            if version == _VERSION:
+                return
+            script = _SCHEMA
+            if version == 1:
+                script = _FROM_VERSION_1.format(schema=_SCHEMA, columns=_COLUMNS_1)
+            for statement in script.split(";"):
+                self._db.execute(statement)
+            self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
     def _recover(self) -> None:
         """Put in order what a killed server left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -75,3 +76,41 @@ def test_without_grpc_it_says_what_to_install(cli: Cli, monkeypatch: pytest.Monk
     done = cli("serve")
     assert done.code == 7
     assert 'pip install "omnicodec[serve]"' in done.err
+
+
+def test_it_prints_the_settings_in_force(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from omnicodec.service.server import ServerOptions
+    from omnicodec.service.server.config import options_from
+
+    file = tmp_path / "server.toml"
+    file.write_text("max_queue = 1\nmax_batch = 1\ntokens = 'tokens.toml'\ndevice = 'cuda:1'\n")
+    file.with_name("tokens.toml").write_text("not to be printed")
+    monkeypatch.setenv("OMNICODEC_MAX_BATCH", "2")
+    flags = ("--config", str(file), "--set", "max_wait_ms=7", "--grace", "1")
+    done = cli("serve", "--print-config", *flags)
+    assert done.code == 0
+    assert b"not to be printed" not in done.out
+    file.write_bytes(done.out)
+    assert options_from(file=file) == ServerOptions(
+        max_queue=1, max_batch=2, max_wait_ms=7.0, grace_seconds=1.0, device="cuda:1",
+        tokens=tmp_path / "tokens.toml",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--config", "nowhere.toml"], ["--set", "max_qeue=1"], ["--set", "max_queue=many"]],
+)
+def test_settings_that_are_none(cli: Cli, arguments: list[str]) -> None:
+    done = cli("serve", "--print-config", *arguments)
+    assert done.code == 2
+    assert len(done.lines) == 1
+
+
+def test_it_hashes_a_token(cli: Cli) -> None:
+    token = b"0123456789abcdef0123456789abcdef"
+    done = cli("serve", "--hash-token", stdin=token + b"\n")
+    assert done.out.decode().strip() == hashlib.sha256(token).hexdigest()
+    assert cli("serve", "--hash-token", stdin=b"short\n").code == 2

@@ -288,7 +288,7 @@ def test_exact_codecs_are_said_to_be_exact(tmp_path: Path) -> None:
 def test_infinite_quality_is_none_in_json(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     codec = load("image/vq", device="cpu")
     originals: Iterator[Media] = iter([Image.open(pictures / "a.png")] * 2)
-    monkeypatch.setattr(type(codec), "_decode", lambda *_: next(originals))
+    monkeypatch.setattr(type(codec), "_decode_all", lambda *_: [next(originals)])
     report = evaluate("image/vq", pictures / "a.png", device="cpu", report=lambda _: None)
     assert report.summary.quality["psnr"] == math.inf
     assert report.to_dict()["items"][0]["quality"]["psnr"] is None
