@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from omnicodec.codecs.errors import CorruptStream, InvalidInput
 from omnicodec.codecs.image._inr_format import (
+    GROUPS,
     HEAD,
     IDS,
     front,
@@ -21,17 +22,22 @@ from omnicodec.codecs.image._inr_updates import (
     arm_updates,
     heads_are_valid,
     put_updates,
-    sizes_of,
     take_updates,
 )
 from omnicodec.codecs.prior import Prior, Span
 from omnicodec.codecs.prior.latents import put_scales, take_scales
 from omnicodec.codecs.prior.rans import Codes, Source, distributions
 from omnicodec.models.inr.arm_kernels import CLASSES
-from omnicodec.models.inr.exact_arm import Ints, shared_arms
-from omnicodec.models.inr.pyramid import ALIGN, PLANES, positions, split
+from omnicodec.models.inr.exact_arm import SHAPES, Ints, shared_arms
+from omnicodec.models.inr.pyramid import ALIGN, CHANNELS, PLANES, positions, split
+from omnicodec.models.inr.updates import ARM_GROUPS
 
 QUALITIES: Final = 101
+
+
+_ARM_SIZE: Final = sum(int(np.prod(shape)) for shape in SHAPES.values())
+
+_ARM_SIZES: Final = tuple(CHANNELS[scale] * _ARM_SIZE for scale in ARM_GROUPS)
 
 
 class InrPrior(Prior):
@@ -49,7 +55,7 @@ class InrPrior(Prior):
             self.arms = shared_arms(tensors)
             self.rates = np.asarray(tensors["rates"], np.int64)
             self.steps = np.asarray(tensors["steps"], np.int64)
-            self.sizes = sizes_of(tensors)
+            self.sizes = tuple(int(n) for n in tensors["sizes"])
             tables = distributions(tensors["frequencies"], np.asarray(tensors["shifts"]))
         except KeyError as e:
             raise ValueError(f"tensors are missing: {e}") from e
@@ -57,6 +63,8 @@ class InrPrior(Prior):
             raise ValueError("there is a rate for each quality, 0 to 100")
         if self.steps.shape != (QUALITIES, len(PLANES)) or not 0 < self.steps.max() < 1 << 24:
             raise ValueError("there is a step for each quality and plane")
+        if len(self.sizes) != GROUPS or self.sizes[: len(_ARM_SIZES)] != _ARM_SIZES:
+            raise ValueError(f"there are {GROUPS} groups of updates, not {self.sizes}")
         if tables.shifts.size != CLASSES:
             raise ValueError(f"there are {CLASSES} classes, not {tables.shifts.size}")
         self.tables = tables

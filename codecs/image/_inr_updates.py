@@ -6,11 +6,10 @@ then come the integers of the groups that differ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omnicodec.codecs.image._inr_format import GROUPS
 from omnicodec.codecs.prior.latents import put_integers, take_integers
@@ -24,21 +23,6 @@ HEADS: Final = 2 * GROUPS
 
 MOST_FRACTION: Final = min(FRACTIONS.values())
 """Updates have at most as many fractional bits as weights."""
-
-_ARM_SIZE: Final = sum(int(np.prod(shape)) for shape in SHAPES.values())
-
-_ARM_SIZES: Final = tuple(CHANNELS[scale] * _ARM_SIZE for scale in ARM_GROUPS)
-
-
-def sizes_of(tensors: Mapping[str, NDArray[Any]]) -> tuple[int, ...]:
-    """Return how many weights each group has, the tensor `sizes`.
-
-    Raises KeyError where there is none, ValueError where these cannot be the sizes of groups.
-    """
-    sizes = tuple(int(n) for n in tensors["sizes"])
-    if len(sizes) != GROUPS or min(sizes) < 0 or sizes[: len(_ARM_SIZES)] != _ARM_SIZES:
-        raise ValueError(f"there are {GROUPS} groups of updates, not {sizes}")
-    return sizes
 
 
 def heads_are_valid(heads: Ints) -> bool:

@@ -11,7 +11,7 @@ Frames are coded apart, so that threads can share them. A chunk is a group:
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -24,7 +24,6 @@ from omnicodec.codecs.image._inr_updates import (
     arm_updates,
     heads_are_valid,
     put_updates,
-    sizes_of,
     take_updates,
 )
 from omnicodec.codecs.limits import MAX_VIDEO_PIXELS, check_count
@@ -83,12 +82,12 @@ class VideoInrPrior(Prior):
 
     parallel: ClassVar[bool] = True
 
-    def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], sizes: Sequence[int]) -> None:
         """Take the models of latents and the tables, all of them integers.
 
-        `arms.*`, `rates`, `sizes`, `frequencies`, `shifts` are those of `image/inr`;
-        `residual.arms.*`, `residual_rates`, `motion_frequencies` and `activity_frequencies` are of
-        predicted frames.
+        `arms.*`, `rates`, `frequencies`, `shifts` are those of `image/inr`; `residual.arms.*`,
+        `residual_rates`, `motion_frequencies` and `activity_frequencies` are of predicted frames.
+        `sizes` are those of the groups of weights that a key frame may change.
         Raises ValueError for tensors that do not belong together.
         """
         try:
@@ -103,7 +102,7 @@ class VideoInrPrior(Prior):
             self._tables = distributions(tensors["frequencies"], np.asarray(tensors["shifts"]))
             self._activity = distributions(tensors["activity_frequencies"], np.zeros(1, np.int64))
             self._motion = MotionPrior(tensors)
-            self.sizes = sizes_of(tensors)
+            self.sizes = tuple(sizes)
         except KeyError as e:
             raise ValueError(f"tensors are missing: {e}") from e
         for name in ("rates", "residual_rates", "residual_steps"):

@@ -80,12 +80,16 @@ class VideoInrCodec(ShippedCodec[Video], FrameCodec):
         import torch
 
         from omnicodec.codecs.video._inr_prior import VideoInrPrior
+        from omnicodec.models.inr.exact_arm import shared_arms
         from omnicodec.models.inr.image import ImageInrConfig, build
+        from omnicodec.models.inr.updates import groups
 
         arrays = weights.dequantize(shipped.tensors)
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-        prior = VideoInrPrior(shipped.prior)
-        network = build(ImageInrConfig.from_dict(shipped.config), tensors, prior.arms, device)
+        arms = shared_arms(shipped.prior)
+        network = build(ImageInrConfig.from_dict(shipped.config), tensors, arms, device)
+        sizes = [sum(p.numel() for p in group) for group in groups(network)]
+        prior = VideoInrPrior(shipped.prior, sizes)
         return cls(network, prior, shipped, device)
 
     def chunk_size(self, grid: tuple[int, ...]) -> int:

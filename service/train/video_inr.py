@@ -104,7 +104,7 @@ class _Training:
         steps = recipe.step * 255 * np.sqrt(36 * levels / (2 * math.log(2)))
         rates = np.array([rate_of(weight) for weight in levels])
         self._tensors: dict[str, NDArray[Any]] = {
-            **prior,
+            **{k: v for k, v in prior.items() if k != "sizes"},
             "residual_steps": np.round(steps * (1 << STEP_BITS)).astype(np.int32),
             "residual_rates": np.round(rates * (1 << RATE_BITS)).astype(np.int32),
         }
