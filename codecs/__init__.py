@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         compress_many,
         compress_pieces,
         decompress,
+        decompress_frames,
         decompress_many,
         decompress_pieces,
     )
@@ -70,6 +71,7 @@ __all__ = [
     "compress_many",
     "compress_pieces",
     "decompress",
+    "decompress_frames",
     "decompress_many",
     "decompress_pieces",
     "default_codec",

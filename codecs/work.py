@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,6 +114,51 @@ class Work:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (SafetensorError, OSError):
             return None
+
+
+class Watch:
+    """What a long encode asks behind each step: `due`, and then whether that is `enough`.
+
+    A checkpoint is saved when the last one is `seconds` old, and a report is due every `every`
+    steps; both are when the work is cancelled. There are `steps` in all.
+    """
+
+    def __init__(self, work: Work, key: str, steps: int, *, seconds: float, every: int = 1) -> None:
+        self._work, self._key, self._steps = work, key, steps
+        self._seconds, self._every = seconds, every
+        self._began = self._saved = time.monotonic()
+        self._done = self._here = 0
+
+    def due(self, done: int, state: Callable[[], Arrays]) -> bool:
+        """Take note of a step, behind which so many are `done`; return whether to report.
+
+        `state` gives the arrays of a checkpoint. Steps that one brought back are among those
+        done, but do not tell how long a step takes: each of the others is to come by here.
+        """
+        self._done = done
+        self._here += 1
+        cancelled, now = self._work.cancelled, time.monotonic()
+        if cancelled or now - self._saved > self._seconds:
+            self._work.save(self._key, state())
+            self._saved = now
+        return cancelled or done % self._every == 0 or done >= self._steps
+
+    def enough(self, bits: float, psnr: float, preview: Callable[[], Media]) -> bool:
+        """Report the best result, as `Progress` has it; return whether it is enough.
+
+        Raises `Cancelled`.
+        """
+        speed = (time.monotonic() - self._began) / self._here
+        return self._work.report(
+            Progress(
+                share=self._done / self._steps,
+                step=self._done,
+                bits=bits,
+                psnr=psnr,
+                seconds_left=speed * (self._steps - self._done),
+                preview=preview,
+            )
+        )
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:

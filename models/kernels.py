@@ -73,7 +73,15 @@ def kernel(function: F) -> F:
     return _compile(function, fastmath=False)
 
 
-def _compile(function: F, fastmath: bool) -> F:
+def inlined(function: F) -> F:
+    """Compile what loops call for each of their samples: into them, without a call.
+
+    A call would put all arguments on the stack: an array takes seven words and more.
+    """
+    return _compile(function, fastmath=False, forceinline=True)
+
+
+def _compile(function: F, **options: bool) -> F:
     named = _named(function)
     called = {
         facts.key for loop, facts in _watch.loops.items() if any(loop is other for other in named)
@@ -86,7 +94,7 @@ def _compile(function: F, fastmath: bool) -> F:
         if place is not None:
             _config.CACHE_DIR = str(place)
         keep = place is not None
-        compiled: F = _njit(nogil=True, cache=keep, fastmath=fastmath)(function)
+        compiled: F = _njit(nogil=True, cache=keep, **options)(function)
     finally:
         _config.CACHE_DIR = before
     if hasattr(compiled, "signatures"):  # else numba was told to let Python run everything

@@ -202,7 +202,8 @@ def motion_picture(codec: VideoInrCodec, video: Video, quality: int) -> Pillow.I
     (decoded,) = codec.decode([tokens])
     count, height, width = decoded.frames.shape[:3]
     row = from_ids(tokens.ids.reshape(tokens.grid)[0])
-    group = list(zip(order(count), unpack(row, count, height, width), strict=True))
+    found = unpack(row, count, height, width, codec.prior.sizes)
+    group = list(zip(order(count), found, strict=True))
     step, frame = next(pair for pair in group if pair[0].frame == SHOWN)
     assert isinstance(frame, Predicted)
     predicted = compensate([decoded.frames[k] for k in step.references], frame.motion)

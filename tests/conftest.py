@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import ClassVar, Self
@@ -28,6 +28,7 @@ from omnicodec.codecs import (
     registry,
 )
 from omnicodec.codecs.codec import Codec, Mask, Settings
+from omnicodec.codecs.frame_codec import FrameCodec
 from omnicodec.codecs.prior import Prior, Span
 from omnicodec.codecs.registry import AnyCodec
 from omnicodec.codecs.text.bytes import ByteCodec
@@ -242,7 +243,7 @@ class StoredPrior(Prior):
         return ids.reshape(1, -1).astype(np.int32)
 
 
-class FilmCodec(Codec[Video]):
+class FilmCodec(FrameCodec):
     """Grey levels of each pixel; lost ones are black."""
 
     name: ClassVar[str] = "video/plain"
@@ -285,7 +286,16 @@ class FilmCodec(Codec[Video]):
         return Tokens(self.name, self.spec.fingerprint, ids, shape, extent)
 
     def _decode(self, tokens: Tokens, missing: Mask | None) -> Video:
-        grey = tokens.ids.astype(np.uint8).reshape(*tokens.grid, 1)
+        return self.decode_frames(tokens, range(tokens.extent["frames"]))
+
+    def positions_of(
+        self, frames: range, grid: tuple[int, ...], extent: Mapping[str, int]
+    ) -> Sequence[range]:
+        size = grid[1] * grid[2]
+        return [range(size * frames.start, size * frames.stop)]
+
+    def decode_frames(self, tokens: Tokens, frames: range, missing: Mask | None = None) -> Video:
+        grey = tokens.ids.reshape(*tokens.grid, 1)[frames.start : frames.stop].astype(np.uint8)
         fps = Fraction(tokens.extent["numerator"], tokens.extent["denominator"])
         return Video(grey.repeat(3, 3), fps)
 

@@ -95,7 +95,7 @@ class Concealer:
         network = self._network
         with torch.inference_mode():
             indices = torch.from_numpy(ids.astype(np.int64))[None].to(self._device)
-            left = torch.from_numpy(missing)[None].to(self._device)
+            left = torch.tensor(missing)[None].to(self._device)
             vectors = torch.from_numpy(code_vectors(ids, network.config.levels))[None]
             vectors = vectors.to(self._device)
             total = int(missing.sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
@@ -18,18 +18,22 @@ from omnicodec.codecs.image._inr_format import (
     prior_fingerprint,
     sides_of,
 )
+from omnicodec.codecs.image._inr_updates import (
+    arm_updates,
+    heads_are_valid,
+    put_updates,
+    take_updates,
+)
 from omnicodec.codecs.prior import Prior, Span
-from omnicodec.codecs.prior.latents import put_integers, put_scales, take_integers, take_scales
+from omnicodec.codecs.prior.latents import put_scales, take_scales
 from omnicodec.codecs.prior.rans import Codes, Source, distributions
 from omnicodec.models.inr.arm_kernels import CLASSES
-from omnicodec.models.inr.exact_arm import FRACTIONS, SHAPES, Ints, shared_arms
+from omnicodec.models.inr.exact_arm import SHAPES, Ints, shared_arms
 from omnicodec.models.inr.pyramid import ALIGN, CHANNELS, PLANES, positions, split
 from omnicodec.models.inr.updates import ARM_GROUPS
 
 QUALITIES: Final = 101
 
-MOST_FRACTION: Final = min(FRACTIONS.values())
-"""Updates have at most as many fractional bits as weights."""
 
 _ARM_SIZE: Final = sum(int(np.prod(shape)) for shape in SHAPES.values())
 
@@ -81,10 +85,10 @@ class InrPrior(Prior):
         for update, which in zip(updates, head[2::2], strict=True):
             if not which and update.any():
                 raise InvalidInput("a group without a class has no updates")
-            if which:
-                put_integers(codes, self.tables, int(which) - 1, update)
+        put_updates(codes, self.tables, head[1:], updates)
         rate = int(self.rates[head[0]])
-        put_scales(codes, self.tables, self.arms, rate, scales, self._arm_updates(head, updates))
+        arms = arm_updates(head[1:], updates)
+        put_scales(codes, self.tables, self.arms, rate, scales, arms)
         return head.astype(np.uint8).tobytes() + codes.finish()
 
     def decode(self, data: bytes, span: Span) -> NDArray[np.int32]:
@@ -100,12 +104,9 @@ class InrPrior(Prior):
         head[:] = np.frombuffer(data[:HEAD], np.uint8)
         self._check(head, CorruptStream)
         source = Source(data[HEAD:])
-        good = True
-        for update, which in zip(updates, head[2::2], strict=True):
-            if which:
-                good &= take_integers(source, self.tables, int(which) - 1, update)
+        good = take_updates(source, self.tables, head[1:], updates)
         rate = int(self.rates[head[0]])
-        arms = self._arm_updates(head, updates)
+        arms = arm_updates(head[1:], updates)
         good &= take_scales(source, self.tables, self.arms, rate, scales, arms)
         source.close()
         if not good:
@@ -135,18 +136,8 @@ class InrPrior(Prior):
         return _Parts(values[:HEAD], updates, scales, values[stop:])
 
     def _check(self, head: Ints, error: type[InvalidInput | CorruptStream]) -> None:
-        fractions, classes = head[1::2], head[2::2]
-        good = 0 <= head[0] < QUALITIES and head.min() >= 0
-        if not good or fractions.max() > MOST_FRACTION or classes.max() > CLASSES:
+        if not 0 <= head[0] < QUALITIES or not heads_are_valid(head[1:]):
             raise error(f"an item of image/inr does not begin with {head.tolist()}")
-
-    def _arm_updates(self, head: Ints, updates: Sequence[Ints]) -> dict[str, Ints]:
-        """Return what the item adds to the networks of some scales."""
-        found: dict[str, Ints] = {}
-        for group, scale in enumerate(ARM_GROUPS):
-            if head[2 + 2 * group]:
-                found |= arm_update(updates[group], scale, int(head[1 + 2 * group]))
-        return found
 
 
 class _Parts(NamedTuple):
@@ -154,21 +145,6 @@ class _Parts(NamedTuple):
     updates: list[Ints]
     scales: list[Ints]
     rest: Ints
-
-
-def arm_update(values: Ints, scale: int, fraction: int) -> dict[str, Ints]:
-    """Return what an item adds to the integers of a scale's networks, as `arms.SCALE.LAYER`.
-
-    `values` are in units of `2**-fraction`, all layers in a row.
-    """
-    update, at = {}, 0
-    for name, shape in SHAPES.items():
-        stack = (CHANNELS[scale], *shape)
-        size = int(np.prod(stack))
-        part = values[at : at + size].reshape(stack)
-        update[f"arms.{scale}.{name}"] = part << (FRACTIONS[name] - fraction)
-        at += size
-    return update
 
 
 def to_ids(values: Ints) -> Ints:

@@ -51,11 +51,16 @@ class Pass:
         )
 
     def pixels(self, pixels: NDArray[np.uint8], patch: int) -> NDArray[np.uint8]:
-        """Return the pixels of the pass, the last row and column repeated up to whole patches."""
+        """Return the pixels of the pass, the last row and column repeated up to whole patches.
+
+        They may be a view, but not of pixels that must not be written to: torch warns of those.
+        """
         piece = pixels[self.computed(patch)]
         below = (self.rows.stop - self.rows.start) * patch - piece.shape[0]
         right = (self.columns.stop - self.columns.start) * patch - piece.shape[1]
-        return np.pad(piece, ((0, below), (0, right), (0, 0)), "edge") if below or right else piece
+        if below or right:
+            return np.pad(piece, ((0, below), (0, right), (0, 0)), "edge")
+        return piece if piece.flags.writeable else piece.copy()
 
 
 def passes(grid: Sequence[int], core: int, margin: int) -> Iterator[Pass]:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omnicodec.codecs.codec import Codec, CodecSpec, Mask, Settings
+from omnicodec.codecs.codec import CodecSpec, Mask, Settings
 from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.image._conceal import (
     CORE,
@@ -28,6 +26,7 @@ from omnicodec.codecs.image._vq_prior import WHOLE, DigitPrior, read_prior
 from omnicodec.codecs.limits import check_pixels
 from omnicodec.codecs.media import Image, Media
 from omnicodec.codecs.prior import Prior
+from omnicodec.codecs.shipped_codec import ShippedCodec
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.models import weights
 
@@ -40,8 +39,11 @@ MASKED: Final = "masked"
 STEPS: Final = {"fast": 0, "best": 32}
 """Steps of the search for better tokens, for each effort."""
 
+Parts = tuple[weights.Shipped, weights.Shipped, Prior]
+"""The weights, those of the network that fills in, and the prior."""
 
-class VQCodec(Codec[Image]):
+
+class VQCodec(ShippedCodec[Image]):
     """Pictures of any size to one token a patch; `name` and `summary` say which.
 
     Each picture is padded to whole tokens by repeating its last row and column, and runs
@@ -52,7 +54,6 @@ class VQCodec(Codec[Image]):
     """
 
     media_type: ClassVar[type[Media]] = Image
-    name: ClassVar[str]
     summary: ClassVar[str]
 
     def __init__(
@@ -73,33 +74,21 @@ class VQCodec(Codec[Image]):
         self.levels = network.config.levels
 
     @classmethod
-    def describe(cls) -> CodecSpec:
-        return cls._spec(*_shipped(cls.name))
+    def _read(cls, folder: Path) -> Parts:
+        shipped, masked = weights.read_folder(folder), weights.read_folder(folder / MASKED)
+        return shipped, masked, read_prior(shipped.config["levels"], shipped.prior)
 
     @classmethod
-    def open(cls, device: str) -> Self:
-        return cls._open(*_shipped(cls.name), device)
-
-    @classmethod
-    def from_folder(cls, folder: str | os.PathLike[str], *, device: str = "cpu") -> Self:
-        path = Path(folder)
-        try:
-            shipped, masked = weights.read_folder(path), weights.read_folder(path / MASKED)
-            prior = read_prior(shipped.config["levels"], shipped.prior)
-            return cls._open(shipped, masked, prior, device)
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as e:
-            raise InvalidInput(f"{os.fspath(folder)!r} holds no {cls.name}: {e}") from e
-
-    @classmethod
-    def _spec(cls, shipped: weights.Shipped, masked: weights.Shipped, prior: Prior) -> CodecSpec:
-        config = shipped.config
+    def _spec_of(cls, shipped: Parts) -> CodecSpec:
+        coder, masked, prior = shipped
+        config = coder.config
         reduced = tuple(prior.codebooks) if isinstance(prior, DigitPrior) else ()
         return CodecSpec(
             name=cls.name,
             version=config["version"],
             modality="image",
             summary=cls.summary,
-            fingerprint=shipped.fingerprint,
+            fingerprint=coder.fingerprint,
             codebook_sizes=(math.prod(config["levels"]),),
             covers={"height": config["patch"], "width": config["patch"]},
             prior=prior.fingerprint,
@@ -107,16 +96,14 @@ class VQCodec(Codec[Image]):
             grid_rank=2,
             qualities=(*reduced, WHOLE) if reduced else (),
             efforts=tuple(STEPS),
-            weight_bytes=shipped.nbytes + masked.nbytes,
+            weight_bytes=coder.nbytes + masked.nbytes,
             citation="FSQ: Mentzer et al. 2023, arXiv:2309.15505; "
             "ConvNeXt: Liu et al. 2022, arXiv:2201.03545; "
             "MaskGIT: Chang et al. 2022, arXiv:2202.04200",
         )
 
     @classmethod
-    def _open(
-        cls, shipped: weights.Shipped, masked: weights.Shipped, prior: Prior, device: str
-    ) -> Self:
+    def _build(cls, shipped: Parts, device: str) -> Self:
         import torch
 
         from omnicodec.models.image.masked import MaskedTokensConfig
@@ -128,16 +115,16 @@ class VQCodec(Codec[Image]):
             stored = weights.dequantize(of.tensors)
             return {name: torch.from_numpy(array) for name, array in stored.items()}
 
-        spec = cls._spec(shipped, masked, prior)
-        shape = ImageVQConfig.from_dict(shipped.config)
-        network = build(shape, tensors(shipped), quick_dtype(device)).to(device)
+        coder, masked, prior = shipped
+        shape = ImageVQConfig.from_dict(coder.config)
+        network = build(shape, tensors(coder), quick_dtype(device)).to(device)
         concealer = None
         if masked.tensors:
             config = MaskedTokensConfig.from_dict(masked.config)
             if config.levels != network.config.levels:
                 raise ValueError("the network for lost tokens is of other tokens")
             concealer = Concealer(build_masked(config, tensors(masked)).to(device), device)
-        return cls(spec, prior, network, concealer, device)
+        return cls(cls._spec_of(shipped), prior, network, concealer, device)
 
     def expected_grid(self, extent: Mapping[str, int], positions: int) -> tuple[int, ...]:
         height, width = extent["height"], extent["width"]
@@ -256,10 +243,3 @@ class VQCodec(Codec[Image]):
 
 def _steps(settings: Settings) -> int:
     return STEPS[settings.effort or next(iter(STEPS))]
-
-
-@cache
-def _shipped(name: str) -> tuple[weights.Shipped, weights.Shipped, Prior]:
-    shipped = weights.read(name)
-    prior = read_prior(shipped.config["levels"], shipped.prior)
-    return shipped, weights.read(f"{name}/{MASKED}"), prior

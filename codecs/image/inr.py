@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omnicodec.codecs.codec import Codec, CodecSpec, Mask, Settings
+from omnicodec.codecs.codec import CodecSpec, Mask, Settings
 from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.image._inr_format import IDS, front, grid_of, prior_fingerprint
 from omnicodec.codecs.image._tiles import Pass, passes
 from omnicodec.codecs.limits import check_pixels
 from omnicodec.codecs.media import Image, Media
 from omnicodec.codecs.registry import register
+from omnicodec.codecs.shipped_codec import ShippedCodec
 from omnicodec.codecs.tokens import Tokens
-from omnicodec.codecs.work import Progress
+from omnicodec.codecs.work import Watch
 from omnicodec.models import weights
 from omnicodec.models.inr.pyramid import ALIGN, LARGEST, SHIFTS, join, padded, positions, split
 
@@ -28,7 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from omnicodec.codecs.image._inr_prior import InrPrior
-    from omnicodec.models.inr.fit import Fitted, PictureFit
+    from omnicodec.models.inr.fit import Fitted
     from omnicodec.models.inr.image import ImageInr
     from omnicodec.models.inr.updates import Update
 
@@ -58,41 +56,48 @@ MARGIN: Final = 4
 
 
 @register(NAME)
-class ImageInrCodec(Codec[Image]):
+class ImageInrCodec(ShippedCodec[Image]):
     """Pictures of any size at any quality to the integers of a small representation of them.
 
     `_inr_format` has the order of its tokens: what the picture's networks differ by from those
     that all share, then latents from coarse to fine. The quality is their first token.
     """
 
+    name: ClassVar[str] = NAME
     media_type: ClassVar[type[Media]] = Image
     chunk_positions: ClassVar[int] = 1 << 26  # an item is coded whole
 
     def __init__(
         self, network: ImageInr, prior: InrPrior, shipped: weights.Shipped, device: str
     ) -> None:
-        self.spec = _spec(shipped)
+        self.spec = self._spec_of(shipped)
         self.prior: InrPrior = prior
         self._network = network
         self._device = device
 
     @classmethod
-    def describe(cls) -> CodecSpec:
-        return _spec(weights.read(NAME))
+    def _spec_of(cls, shipped: weights.Shipped) -> CodecSpec:
+        return CodecSpec(
+            name=NAME,
+            version=shipped.config["version"],
+            modality="image",
+            summary="latents and small networks fitted to each picture, at any rate",
+            fingerprint=shipped.fingerprint,
+            codebook_sizes=(IDS,),
+            covers={},
+            prior=prior_fingerprint(shipped.prior),
+            extent=("height", "width"),
+            grid_rank=2,
+            qualities=tuple(range(101)),
+            efforts=tuple(EFFORTS),
+            resumable=True,
+            weight_bytes=shipped.nbytes,
+            citation="Cool-chic: Ladune et al. 2023, arXiv:2212.05458; "
+            "C3: Kim et al. 2024, arXiv:2312.02753",
+        )
 
     @classmethod
-    def open(cls, device: str) -> Self:
-        return cls._from_shipped(weights.read(NAME), device)
-
-    @classmethod
-    def from_folder(cls, folder: str | os.PathLike[str], *, device: str = "cpu") -> Self:
-        try:
-            return cls._from_shipped(weights.read_folder(Path(folder)), device)
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as e:
-            raise InvalidInput(f"{os.fspath(folder)!r} holds no {NAME}: {e}") from e
-
-    @classmethod
-    def _from_shipped(cls, shipped: weights.Shipped, device: str) -> Self:
+    def _build(cls, shipped: weights.Shipped, device: str) -> Self:
         import torch
 
         from omnicodec.codecs.image._inr_prior import InrPrior
@@ -190,7 +195,12 @@ class ImageInrCodec(Codec[Image]):
         restored = settings.work.restore(key)
         if restored is not None:
             fit.restore(restored)
-        watch = _Watch(fit, settings, key)
+        watch = Watch(settings.work, key, steps, seconds=SAVE_SECONDS, every=REPORT_STEPS)
+
+        def preview() -> Image:
+            drawn = (fit.preview()[0].permute(1, 2, 0) * 255).round()
+            return Image(drawn.cpu().numpy().astype(np.uint8))
+
         recent = [fit.cost]
         while fit.done < steps:
             fit.step()
@@ -200,7 +210,7 @@ class ImageInrCodec(Codec[Image]):
                 back = PATIENCE // LOOKS
                 if len(recent) > back and recent[-1] > GAIN * recent[-1 - back]:
                     break
-            if watch.enough():
+            if watch.due(fit.done, fit.state) and watch.enough(fit.bits, fit.psnr, preview):
                 break
         return fit.finish()
 
@@ -259,57 +269,3 @@ class ImageInrCodec(Codec[Image]):
                 at += size
         at = front(self.prior.sizes)
         return network, quality, split(values[at : at + positions(height, width)], height, width)
-
-
-class _Watch:
-    """Tells the work of a fit how it is going, and asks it whether to go on."""
-
-    def __init__(self, fit: PictureFit, settings: Settings, key: str) -> None:
-        self._fit, self._work, self._key = fit, settings.work, key
-        self._began, self._first = time.monotonic(), fit.done
-        self._saved = self._began
-
-    def enough(self) -> bool:
-        """Report and save when it is time; return whether that is enough."""
-        fit, now = self._fit, time.monotonic()
-        if self._work.cancelled or now - self._saved > SAVE_SECONDS:
-            self._work.save(self._key, fit.state())
-            self._saved = now
-        if not self._work.cancelled and fit.done % REPORT_STEPS and fit.done < fit.steps:
-            return False
-        speed = (now - self._began) / max(1, fit.done - self._first)
-        return self._work.report(
-            Progress(
-                share=fit.done / fit.steps,
-                step=fit.done,
-                bits=fit.bits,
-                psnr=fit.psnr,
-                seconds_left=speed * (fit.steps - fit.done),
-                preview=self._preview,
-            )
-        )
-
-    def _preview(self) -> Image:
-        pixels = (self._fit.preview()[0].permute(1, 2, 0) * 255).round()
-        return Image(pixels.cpu().numpy().astype(np.uint8))
-
-
-def _spec(shipped: weights.Shipped) -> CodecSpec:
-    return CodecSpec(
-        name=NAME,
-        version=shipped.config["version"],
-        modality="image",
-        summary="latents and small networks fitted to each picture, at any rate",
-        fingerprint=shipped.fingerprint,
-        codebook_sizes=(IDS,),
-        covers={},
-        prior=prior_fingerprint(shipped.prior),
-        extent=("height", "width"),
-        grid_rank=2,
-        qualities=tuple(range(101)),
-        efforts=tuple(EFFORTS),
-        resumable=True,
-        weight_bytes=shipped.nbytes,
-        citation="Cool-chic: Ladune et al. 2023, arXiv:2212.05458; "
-        "C3: Kim et al. 2024, arXiv:2312.02753",
-    )

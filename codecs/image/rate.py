@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omnicodec.codecs.codec import Codec, CodecSpec, Mask, Settings
+from omnicodec.codecs.codec import CodecSpec, Mask, Settings
 from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.image._rate_format import prior_fingerprint
 from omnicodec.codecs.image._tiles import passes
 from omnicodec.codecs.limits import check_pixels
 from omnicodec.codecs.media import Image, Media
 from omnicodec.codecs.registry import register
+from omnicodec.codecs.shipped_codec import ShippedCodec
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.models import weights
 
@@ -44,7 +43,7 @@ MARGIN: Final = 8
 
 
 @register(NAME)
-class ImageRateCodec(Codec[Image]):
+class ImageRateCodec(ShippedCodec[Image]):
     """Pictures of any size at any quality to 256 integers for each 16x16 pixels.
 
     A token is a latent in zigzag order: 0, 1, -1, 2, -2 are 0, 1, 2, 3, 4. Codebook k holds
@@ -52,13 +51,14 @@ class ImageRateCodec(Codec[Image]):
     The quality is part of the extent, since decoding needs it.
     """
 
+    name: ClassVar[str] = NAME
     media_type: ClassVar[type[Media]] = Image
     chunk_positions: ClassVar[int] = 1 << 11  # half a megapixel
 
     def __init__(
         self, network: ImageRate, prior: RatePrior, shipped: weights.Shipped, device: str
     ) -> None:
-        self.spec = _spec(shipped)
+        self.spec = self._spec_of(shipped)
         self.prior: RatePrior = prior
         self._network = network
         self._device = device
@@ -66,22 +66,30 @@ class ImageRateCodec(Codec[Image]):
         self._shipped = shipped
 
     @classmethod
-    def describe(cls) -> CodecSpec:
-        return _spec(weights.read(NAME))
+    def _spec_of(cls, shipped: weights.Shipped) -> CodecSpec:
+        config = shipped.config
+        low, high = (2 * largest + 1 for largest in LARGEST)
+        sizes = tuple(low if k < LOW_CHANNELS else high for k in range(config["channels"]))
+        return CodecSpec(
+            name=NAME,
+            version=config["version"],
+            modality="image",
+            summary="compression at any rate, learned, for pictures of any size",
+            fingerprint=shipped.fingerprint,
+            codebook_sizes=sizes,
+            covers={"height": config["patch"], "width": config["patch"]},
+            prior=prior_fingerprint(shipped.prior),
+            extent=("height", "width", "quality"),
+            grid_rank=2,
+            qualities=tuple(range(101)),
+            efforts=tuple(STEPS),
+            weight_bytes=shipped.nbytes,
+            citation="shallow decoders: Yang and Mandt 2023, arXiv:2304.06244; "
+            "LOT: Malvar and Staelin 1989; checkerboard: He et al. 2021, arXiv:2103.15306",
+        )
 
     @classmethod
-    def open(cls, device: str) -> Self:
-        return cls._from_shipped(weights.read(NAME), device)
-
-    @classmethod
-    def from_folder(cls, folder: str | os.PathLike[str], *, device: str = "cpu") -> Self:
-        try:
-            return cls._from_shipped(weights.read_folder(Path(folder)), device)
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as e:
-            raise InvalidInput(f"{os.fspath(folder)!r} holds no {NAME}: {e}") from e
-
-    @classmethod
-    def _from_shipped(cls, shipped: weights.Shipped, device: str) -> Self:
+    def _build(cls, shipped: weights.Shipped, device: str) -> Self:
         import torch
 
         from omnicodec.codecs.image._rate_prior import RatePrior
@@ -192,26 +200,3 @@ def _around(x: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the sum of each position's four neighbours, `(C, h, w)`."""
     wide = np.pad(x, ((0, 0), (1, 1), (1, 1)))
     return wide[:, :-2, 1:-1] + wide[:, 2:, 1:-1] + wide[:, 1:-1, :-2] + wide[:, 1:-1, 2:]
-
-
-def _spec(shipped: weights.Shipped) -> CodecSpec:
-    config = shipped.config
-    low, high = (2 * largest + 1 for largest in LARGEST)
-    sizes = tuple(low if k < LOW_CHANNELS else high for k in range(config["channels"]))
-    return CodecSpec(
-        name=NAME,
-        version=config["version"],
-        modality="image",
-        summary="compression at any rate, learned, for pictures of any size",
-        fingerprint=shipped.fingerprint,
-        codebook_sizes=sizes,
-        covers={"height": config["patch"], "width": config["patch"]},
-        prior=prior_fingerprint(shipped.prior),
-        extent=("height", "width", "quality"),
-        grid_rank=2,
-        qualities=tuple(range(101)),
-        efforts=tuple(STEPS),
-        weight_bytes=shipped.nbytes,
-        citation="shallow decoders: Yang and Mandt 2023, arXiv:2304.06244; "
-        "LOT: Malvar and Staelin 1989; checkerboard: He et al. 2021, arXiv:2103.15306",
-    )

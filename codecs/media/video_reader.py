@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -29,8 +30,11 @@ if TYPE_CHECKING:
 Frames = NDArray[np.uint8]
 
 _READABLE: Final = "mov,matroska,avi,gif,yuv4mpegpipe"  # others open further files by name
+_READABLE_NAMES: Final = "MP4, MOV, MKV, WebM, AVI, GIF, y4m"
 _INDEXED: Final = "mov"  # formats that say how many frames there are
 _UNIFORM: Final = "yuv4mpegpipe"  # whose frames have no times
+
+_MOST_BOXES: Final = 1000
 
 _AT_ONCE: Final = 16
 _USUAL: Final = Fraction(25)
@@ -68,11 +72,15 @@ class VideoReader:
         self._sound: AvSound | None = None
         with contextlib.ExitStack() as stack:
             file = open_source(source, stack)
+            begin = file.tell() if file.seekable() else None
             try:
                 self._open(av, file, raw, stack)
                 first = next(self._pictures, None)
             except self._errors as e:
-                raise InvalidInput(f"not a video that can be read: {reason(e)}") from e
+                known = None if begin is None or raw else _known_fault(file, begin)
+                raise InvalidInput(
+                    known or f"not a video that can be read ({_READABLE_NAMES}): {reason(e)}"
+                ) from e
             if first is None:
                 raise InvalidInput("there are no frames")
             self._stack = stack.pop_all()
@@ -271,6 +279,28 @@ def _scan(av: Any, container: Any) -> _Facts:
         fps = Fraction(count / span).limit_denominator(1001)
     even = at[0] + np.arange(count) / float(fps)
     return _Facts(fps, count, bool(np.abs(at - even).max() * float(fps) > 1))
+
+
+def _known_fault(file: IO[bytes], begin: int) -> str | None:
+    """Return what is wrong with a file that FFmpeg has no plain words for, if it is known."""
+    file.seek(begin)
+    head = file.read(8)
+    if not head:
+        return "the video file is empty"
+    if head.startswith((b"#EXTM3U", b"ffconcat")):
+        return "this is a list of other files, and those are never opened: give them one by one"
+    if head[4:] != b"ftyp":
+        return None
+    # An MP4 is boxes with their lengths; most writers put the index, moov, at the end.
+    for _ in range(_MOST_BOXES):
+        size, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if kind == b"moov":
+            return None
+        if size == 1:
+            size = int.from_bytes(file.read(8), "big") - 8
+        if size < 8 or not file.seek(size - 8, os.SEEK_CUR) or len(head := file.read(8)) < 8:
+            return "the video file is cut off: its index, which stands at the end, is not there"
+    return None
 
 
 def _listed(stream: Any) -> int:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs.errors import CorruptStream
-from omnicodec.models.kernels import Integer, kernel
+from omnicodec.models.kernels import Integer, inlined, kernel
 
 FRACTIONS: Final = 8
 """Means count eighths, which are rounded to the nearest integer; ties go up."""
@@ -141,7 +141,7 @@ def write(codes: NDArray[np.uint32], words: NDArray[np.uint16]) -> tuple[Integer
     return x, at
 
 
-@kernel
+@inlined
 def refill(x: Integer, at: Integer, words: NDArray[np.uint16]) -> tuple[Integer, Integer]:
     """Take a word where the state has become small; behind the end, words are 0."""
     if x < _LOW:
@@ -150,7 +150,7 @@ def refill(x: Integer, at: Integer, words: NDArray[np.uint16]) -> tuple[Integer,
     return x, at
 
 
-@kernel
+@inlined
 def take_bits(
     x: Integer, at: Integer, words: NDArray[np.uint16], count: Integer
 ) -> tuple[Integer, Integer, Integer]:
@@ -162,7 +162,7 @@ def take_bits(
     return x, at, slot >> left
 
 
-@kernel
+@inlined
 def take(
     x: Integer, at: Integer, words: NDArray[np.uint16], tables: Distributions,
     scale: Integer, mean: Integer,

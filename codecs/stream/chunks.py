@@ -10,6 +10,7 @@ from omnicodec.codecs.errors import CorruptStream, InvalidInput
 from omnicodec.codecs.prior import Span
 from omnicodec.codecs.stream import frames
 from omnicodec.codecs.stream.header import complete, parse_header
+from omnicodec.v1.stream_pb2 import StreamHeader
 
 
 def open_span(rest: tuple[int, ...], start: int, stop: int) -> Span:
@@ -18,6 +19,12 @@ def open_span(rest: tuple[int, ...], start: int, stop: int) -> Span:
     `rest` are the axes of the grid that do not grow.
     """
     return Span((-(-stop // math.prod(rest)), *rest), start, stop)
+
+
+def chunk_fits(chunk: frames.Chunk, header: StreamHeader) -> bool:
+    """Return whether a chunk, of a stream of known length, has as many positions as it should."""
+    left = math.prod(header.grid) - chunk.index * header.chunk_positions
+    return 0 < chunk.positions == min(header.chunk_positions, left)
 
 
 class ChunkReader:
@@ -99,11 +106,9 @@ class ChunkReader:
                 self._complete(chunk)
 
     def _fits(self, chunk: frames.Chunk) -> bool:
-        size = self.header.chunk_positions
         if not self.told:
-            return 0 < chunk.positions <= size
-        left = math.prod(self.header.grid) - chunk.index * size
-        return 0 < chunk.positions == min(size, left)
+            return 0 < chunk.positions <= self.header.chunk_positions
+        return chunk_fits(chunk, self.header)
 
     def _complete(self, chunk: frames.Chunk) -> None:
         complete(self.header, chunk)

@@ -43,6 +43,10 @@ MAX_OPEN_CHUNK_POSITIONS: Final = 1 << 20
 
 MAX_PAYLOAD_BYTES: Final = 1 << 26
 
+MAX_HEAD_BYTES: Final = len(SYNC) + 3 * 5
+"""Bytes of a chunk before its payload: sync, index, positions and length."""
+
+
 # Behind damage the reader tries every place that looks like a chunk. Each try costs a
 # checksum, so a hostile stream of nothing but sync bytes is given up after this many, or when
 # checksums went over the stream this often.
@@ -146,10 +150,13 @@ def salvage_chunks(data: bytes, at: int) -> Iterator[Chunk]:
 
 
 class FrameReader:
-    """Reads a stream from a file or pipe, taking no more of it at once than there is."""
+    """Reads a stream from a file or pipe, taking no more of it at once than there is.
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    It takes at most `piece` bytes at once.
+    """
+
+    def __init__(self, file: IO[bytes], *, piece: int = _PIECE) -> None:
+        self._file, self._piece = file, piece
         self._data = bytearray()
         self._at = self._offset = 0
 
@@ -190,6 +197,11 @@ class FrameReader:
                 yield chunk
 
     @property
+    def place(self) -> int:
+        """Where in the stream what was returned last ends, in bytes."""
+        return self._offset + self._at
+
+    @property
     def _seen(self) -> int:
         return self._offset + len(self._data)
 
@@ -212,7 +224,7 @@ class FrameReader:
 
     def _more(self) -> bool:
         """Read on, and forget what was returned; False at the end."""
-        piece = getattr(self._file, "read1", self._file.read)(_PIECE)
+        piece = getattr(self._file, "read1", self._file.read)(self._piece)
         del self._data[: self._at]
         self._offset += self._at
         self._at = 0
@@ -220,8 +232,12 @@ class FrameReader:
         return bool(piece)
 
 
-def _chunk_bounds(data: bytes | bytearray, at: int, offset: int) -> tuple[int, int, int, int]:
-    """Return index, positions, and where payload and checksum begin, of what looks like a chunk."""
+def chunk_head(data: bytes | bytearray, at: int = 0, offset: int = 0) -> tuple[int, int, int, int]:
+    """Return index, positions, and where payload and checksum begin, of what looks like a chunk.
+
+    No more of it has to be there than stands before the payload, which is at most
+    `MAX_HEAD_BYTES`. Raises `CorruptStream` where there is no chunk.
+    """
     start = at
     sync = bytes(data[at : at + len(SYNC)])
     if not SYNC.startswith(sync) and not SOUND_SYNC.startswith(sync):
@@ -231,10 +247,15 @@ def _chunk_bounds(data: bytes | bytearray, at: int, offset: int) -> tuple[int, i
     length, at = _read_uvarint(data, at)
     if positions > MAX_CHUNK_POSITIONS or length > MAX_PAYLOAD_BYTES:
         raise CorruptStream(f"the chunk at byte {offset + start} is damaged")
-    end = at + length
-    if end + 4 > len(data):
-        raise CutOff(f"the stream is cut off in the chunk at byte {offset + start}")
-    return index, positions, at, end
+    return index, positions, at, at + length
+
+
+def _chunk_bounds(data: bytes | bytearray, at: int, offset: int) -> tuple[int, int, int, int]:
+    """Return what `chunk_head` does of a chunk that is all there."""
+    bounds = chunk_head(data, at, offset)
+    if bounds[-1] + 4 > len(data):
+        raise CutOff(f"the stream is cut off in the chunk at byte {offset + at}")
+    return bounds
 
 
 def _sealed(data: bytes) -> bytes:

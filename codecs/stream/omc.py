@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -216,9 +216,28 @@ def _read(
         grid = (positions,)
     ids = np.zeros((len(codec.spec.codebook_sizes), positions), np.int32)
     missing = np.ones(positions, np.bool_)
+    fill(ids, missing, found.values(), codec, chunks.span, partial=partial, threads=threads)
+    tokens = Tokens(header.codec, header.fingerprint.hex(), ids, grid, extent)
+    return StreamContents(tokens, header, missing if missing.any() else None)
+
+
+def fill(
+    ids: NDArray[np.int32],
+    missing: Mask,
+    chunks: Collection[frames.Chunk],
+    codec: AnyCodec,
+    span_of: Callable[[frames.Chunk], Span],
+    *,
+    partial: bool,
+    threads: int | None,
+) -> None:
+    """Decode chunks into ids `(K, N)`; what they hold is not `missing` any more.
+
+    Raises `CorruptStream` for one that holds nothing, which with `partial` stays missing.
+    """
 
     def decode(chunk: frames.Chunk) -> tuple[slice, NDArray[np.int32] | None]:
-        span = chunks.span(chunk)
+        span = span_of(chunk)
         try:
             return slice(span.start, span.stop), codec.prior.decode(chunk.payload, span)
         except CorruptStream:
@@ -226,13 +245,11 @@ def _read(
                 raise
             return slice(span.start, span.stop), None
 
-    parallel = codec.prior.parallel and len(found) > 1
-    for place, part in in_order(decode, found.values(), parallel=parallel, threads=threads):
+    parallel = codec.prior.parallel and len(chunks) > 1
+    for place, part in in_order(decode, chunks, parallel=parallel, threads=threads):
         if part is not None:
-            ids[:, place] = part[:, : positions - place.start]
+            ids[:, place] = part[:, : ids.shape[1] - place.start]
             missing[place] = False
-    tokens = Tokens(header.codec, header.fingerprint.hex(), ids, grid, extent)
-    return StreamContents(tokens, header, missing if missing.any() else None)
 
 
 def reads_apart(stream: bytes, device: str) -> bool:

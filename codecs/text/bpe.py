@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from omnicodec.codecs.codec import Codec, CodecSpec, Mask, Settings
+from omnicodec.codecs.codec import CodecSpec, Mask, Settings
 from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.files import Source, atomic_write, read_all
 from omnicodec.codecs.limits import MAX_POSITIONS, MAX_TEXT_BYTES, check_count
 from omnicodec.codecs.media import Media, Text
 from omnicodec.codecs.prior import StaticPrior
 from omnicodec.codecs.registry import register
+from omnicodec.codecs.shipped_codec import ShippedCodec
 from omnicodec.codecs.text import _tokenizer_json as tokenizer_json
 from omnicodec.codecs.text._tokenizer_json import Content
 from omnicodec.codecs.text._utf8 import pieces, segments
@@ -46,10 +47,11 @@ _DECODED_AT_ONCE: Final = 1 << 20
 
 
 Group = list[tuple[int, str | bytes]]
+Trained = tuple[Content, CodecSpec, StaticPrior]
 
 
 @register(NAME)
-class BPECodec(Codec[Text]):
+class BPECodec(ShippedCodec[Text]):
     """Any bytes as tokens of a vocabulary of byte sequences.
 
     Merges follow one another by rank ("bpe"), or long tokens go first ("lbpe"); both are
@@ -57,6 +59,7 @@ class BPECodec(Codec[Text]):
     special token in a text is text. Tokens of another vocabulary come from `from_file`.
     """
 
+    name: ClassVar[str] = NAME
     media_type: ClassVar[type[Media]] = Text
     on_device: ClassVar[bool] = False
     batched: ClassVar[bool] = True
@@ -76,28 +79,29 @@ class BPECodec(Codec[Text]):
         self._has_our_gaps = _is_cut_as_ours(content)
 
     @classmethod
-    def describe(cls) -> CodecSpec:
-        return _shipped()[1]
+    def _read(cls, folder: Path) -> Trained:
+        shipped = weights.read_folder(folder)
+        config = shipped.config
+        content = tokenizer_json.from_merges(shipped.tensors["merges"], config["pattern"])
+        prior = StaticPrior.from_tables(shipped.prior)
+        spec = _spec(
+            content,
+            version=config["version"],
+            size=len(content["model"]["vocab"]),
+            prior=prior,
+            covers={"bytes": config["bytes_per_token"]},
+            weight_bytes=shipped.nbytes,
+        )
+        return content, spec, prior
 
     @classmethod
-    def open(cls, device: str) -> Self:
-        return cls._from_trained(*_shipped())
+    def _spec_of(cls, shipped: Trained) -> CodecSpec:
+        return shipped[1]
 
     @classmethod
-    def _from_trained(cls, content: Content, spec: CodecSpec, prior: StaticPrior) -> Self:
+    def _build(cls, shipped: Trained, device: str) -> Self:
+        content, spec, prior = shipped
         return cls(content, _engine(content), spec, prior)
-
-    @classmethod
-    def from_folder(cls, folder: str | os.PathLike[str], *, device: str = "cpu") -> Self:
-        """Return the codec of what `omnicodec train text/bpe` left in `export/`.
-
-        It runs on the CPU, whatever the device. Raises `InvalidInput` when it is not there.
-        """
-        try:
-            shipped = weights.read_folder(Path(folder))
-            return cls._from_trained(*_trained(shipped))
-        except (OSError, KeyError, ValueError) as e:
-            raise InvalidInput(f"{os.fspath(folder)!r} holds no {NAME}: {e}") from e
 
     @classmethod
     def from_file(cls, source: Source, *, lbpe: bool = False) -> Self:
@@ -285,28 +289,6 @@ def _is_cut_as_ours(content: Content) -> bool:
     ours = tokenizer_json.from_merges(np.zeros((0, 2), np.uint16), tokenizer_json.PATTERN)
     names = ("normalizer", "pre_tokenizer", "added_tokens")
     return [content[name] for name in names] == [ours[name] for name in names]
-
-
-@cache
-def _shipped() -> tuple[Content, CodecSpec, StaticPrior]:
-    return _trained(weights.read(NAME))
-
-
-def _trained(
-    shipped: weights.Shipped,
-) -> tuple[Content, CodecSpec, StaticPrior]:
-    config = shipped.config
-    content = tokenizer_json.from_merges(shipped.tensors["merges"], config["pattern"])
-    prior = StaticPrior.from_tables(shipped.prior)
-    spec = _spec(
-        content,
-        version=config["version"],
-        size=len(content["model"]["vocab"]),
-        prior=prior,
-        covers={"bytes": config["bytes_per_token"]},
-        weight_bytes=shipped.nbytes,
-    )
-    return content, spec, prior
 
 
 def _spec(

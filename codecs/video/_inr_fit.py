@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import torch
@@ -20,20 +20,20 @@ from omnicodec.codecs.video._inr_format import (
     pack,
     unpack,
 )
-from omnicodec.codecs.work import Progress
-from omnicodec.models.inr.exact_synthesis import ExactSynthesis
-from omnicodec.models.inr.fit import PictureFit
-from omnicodec.models.inr.frames import Key, Pixels, Renderer
+from omnicodec.codecs.work import Watch
+from omnicodec.models.inr.fit import LOOKS, PictureFit
+from omnicodec.models.inr.frames import Frame, Key, Pixels, Predicted, Renderer
 from omnicodec.models.inr.group import GroupEncoder
 from omnicodec.models.inr.pyramid import padded
 
 if TYPE_CHECKING:
     from omnicodec.codecs.video._inr_prior import VideoInrPrior
     from omnicodec.models.inr.image import ImageInr
+    from omnicodec.models.inr.updates import Update
 
 Ints = NDArray[np.int32]
 
-KEY_STEPS: Final = {"fast": 0, "normal": 40, "best": 300}
+KEY_STEPS: Final = {"fast": 0, "normal": 100, "best": 400}
 """Steps of the fit of a key frame."""
 
 HNERV_EPOCHS: Final = {"fast": 30, "normal": 300, "best": 1200}
@@ -60,7 +60,10 @@ def group_rows(
 
 
 class _Groups:
-    """The groups of a video, one after the other."""
+    """The groups of a video, one after the other.
+
+    A step of the work is a frame, or a step of the fit of a group's first one.
+    """
 
     def __init__(
         self,
@@ -73,37 +76,44 @@ class _Groups:
     ) -> None:
         self._network, self._prior, self._frames = network, prior, frames
         self._quality, self._work, self._key = quality, settings.work, key
-        self._steps = KEY_STEPS[settings.effort or "fast"]
-        self._renderer = Renderer(ExactSynthesis(network.synthesis), prior.tensors)
-        self._began = self._saved = time.monotonic()
-        self._bits, self._error, self._count, self._restored = 0.0, 0.0, 0, 0
+        self._fit_steps = KEY_STEPS[settings.effort or "fast"]
+        self._renderer = Renderer(network.synthesis, prior.tensors)
+        self._tally = _Tally()
+        # What the last key frame's networks differ by, from which the next one's begin.
+        self._updates: Sequence[Update | None] = ()
+        self._kept: Mapping[str, NDArray[Any]] = {}
 
     def rows(self, groups: int) -> list[Ints]:
         """Return the rows of so many groups."""
         height, width = self._frames.shape[1:3]
-        kept = self._work.restore(self._key) or {}
+        kept = self._kept = self._work.restore(self._key) or {}
+        if kept:
+            self._tally.error = float(kept["error"][0])
+        steps = len(self._frames) + groups * self._fit_steps
+        self._watch = Watch(self._work, self._key, steps, seconds=SAVE_SECONDS)
+        self._groups = groups
         rows: list[Ints] = []
         for which, group in enumerate(groups_of(len(self._frames), groups)):
-            encoder = self._encoder(self._frames[group.start : group.stop])
-            found = kept.get(f"row.{which}")
-            if found is not None:
-                done = int(kept["done"][which])
-                encoder.resume(unpack(found, len(group), height, width)[:done])
+            self._encoder = encoder = GroupEncoder(
+                self._renderer, self._prior.tensors, self._prior.residual_arms,
+                self._fitted, self._frames[group.start : group.stop], self._quality,
+                self._prior.frame_bits,
+            )  # fmt: skip
+            self._rows = rows
+            if f"row.{which}" in kept:
+                row, done = kept[f"row.{which}"], int(kept["done"][which])
+                encoder.resume(unpack(row, len(group), height, width, self._prior.sizes)[:done])
                 for frame in encoder.frames:
-                    self._bits += self._prior.frame_bits(frame)
-                self._count += done
-                self._restored += done
+                    self._tally.add(frame, self._prior.frame_bits(frame))
+                    self._updates = frame.updates if isinstance(frame, Key) else self._updates
             while not encoder.done:
                 encoder.step()
-                self._after(encoder, rows)
+                self._tally.add(encoder.frames[-1], self._prior.frame_bits(encoder.frames[-1]))
+                self._tally.error += encoder.error
+                if self._watch.due(self._done(), self._state):
+                    self._report(encoder.last[1])
             rows.append(pack(encoder.frames, height, width))
         return rows
-
-    def _encoder(self, frames: NDArray[np.uint8]) -> GroupEncoder:
-        return GroupEncoder(
-            self._renderer, self._prior.tensors, self._prior.residual_arms,
-            self._fitted, frames, self._quality,
-        )  # fmt: skip
 
     def _fitted(self, pixels: Pixels, quality: int) -> Key:
         """Return a key frame, fitted for some steps."""
@@ -111,40 +121,76 @@ class _Groups:
         high, wide = padded(height, width)
         whole = np.pad(pixels, ((0, high - height), (0, wide - width), (0, 0)), "edge")
         x = torch.from_numpy(whole).permute(2, 0, 1)[None].float() / 255
-        fit = PictureFit(self._network, x, height, width, quality, self._steps, weights=False)
-        while fit.done < self._steps:
+        steps = self._fit_steps
+        fit = PictureFit(self._network, x, height, width, quality, steps, begin=self._updates)
+        state = {k[4:]: v for k, v in self._kept.items() if k.startswith("fit.")}
+        if state and int(self._kept["fitting"][0]) == self._tally.count:
+            fit.restore(state)
+        while fit.done < steps:
             fit.step()
-            if fit.done % 10 == 0:
+            if fit.done % LOOKS == 0 or fit.done == steps:
                 fit.look()
-        return Key(quality, fit.plain())
+            # Another scene in a group has a fit that nobody counted on.
+            done = self._done() + (0 if self._encoder.frames else fit.done)
+            if self._watch.due(done, lambda: self._state() | self._fit_state(fit)):
+                self._report(pixels, fit)
+        found = fit.finish()
+        self._updates = found.updates
+        return Key(quality, found.scales, found.updates)
 
-    def _after(self, encoder: GroupEncoder, rows: list[Ints]) -> None:
-        """Report and save what there is behind a frame."""
-        drawn = encoder.last[1]
+    def _done(self) -> int:
+        """Return the steps that are done, but for those of a fit that is going on."""
+        fits = len(self._rows) + bool(self._encoder.frames)
+        return self._tally.count + fits * self._fit_steps
+
+    def _state(self) -> dict[str, NDArray[Any]]:
+        """Return what a checkpoint has."""
         height, width = self._frames.shape[1:3]
-        self._count += 1
-        self._bits += self._prior.frame_bits(encoder.frames[-1])
-        self._error += encoder.error
-        now = time.monotonic()
-        if self._work.cancelled or now - self._saved > SAVE_SECONDS:
-            self._saved = now
-            arrays = {f"row.{k}": row for k, row in enumerate(rows)}
-            arrays[f"row.{len(rows)}"] = pack(encoder.frames, height, width)
-            counts = [1 << 30] * len(rows) + [len(encoder.frames)]
-            self._work.save(self._key, arrays | {"done": np.array(counts, np.int64)})
-        total, fresh = len(self._frames), self._count - self._restored
-        speed = (now - self._began) / max(1, fresh)
-        error = self._error / max(1, fresh)
-        self._work.report(
-            Progress(
-                share=self._count / total,
-                step=self._count,
-                bits=self._bits * total / self._count,
-                psnr=float(10 * np.log10(255**2 / max(error, 1e-6))),
-                seconds_left=speed * (total - self._count),
-                preview=lambda: Image(drawn),
-            )
-        )
+        rows = [*self._rows, pack(self._encoder.frames, height, width)]
+        counts = [LONGEST] * len(self._rows) + [len(self._encoder.frames)]
+        arrays: dict[str, NDArray[Any]] = {f"row.{k}": row for k, row in enumerate(rows)}
+        return arrays | {"done": np.array(counts), "error": np.array([self._tally.error])}
+
+    def _fit_state(self, fit: PictureFit) -> dict[str, NDArray[Any]]:
+        arrays = {f"fit.{name}": array for name, array in fit.state().items()}
+        return arrays | {"fitting": np.array([self._tally.count])}
+
+    def _report(self, drawn: Pixels, fit: PictureFit | None = None) -> None:
+        tally = self._tally
+        if tally.count or fit is None:
+            psnr = float(10 * np.log10(255**2 / max(tally.error / tally.count, 1e-6)))
+        else:
+            psnr = fit.psnr
+        bits = tally.estimate(len(self._frames), self._groups, fit.bits if fit else 0.0)
+        self._watch.enough(bits, psnr, lambda: Image(drawn))
+
+
+class _Tally:
+    """What the frames so far cost, key frames and others, and their mean squared errors."""
+
+    def __init__(self) -> None:
+        self.error = 0.0
+        self._counts, self._bits = [0, 0], [0.0, 0.0]
+
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
+    def add(self, frame: Frame, bits: float) -> None:
+        kind = int(isinstance(frame, Predicted))
+        self._counts[kind] += 1
+        self._bits[kind] += bits
+
+    def estimate(self, frames: int, groups: int, fitting: float) -> float:
+        """Return the bits of all frames; `fitting` are those of a key frame that is being fitted.
+
+        Until there is a predicted frame, one is taken to cost a tenth of a key frame.
+        """
+        keys, others = self._counts
+        key = self._bits[0] / keys if keys else fitting
+        other = self._bits[1] / others if others else key / 10
+        left = max(0, groups - keys)
+        return sum(self._bits) + left * key + max(0, frames - self.count - left) * other
 
 
 def hnerv_row(
@@ -159,28 +205,13 @@ def hnerv_row(
     restored = work.restore(key)
     if restored is not None:
         fit.restore(restored)
-    began = saved = time.monotonic()
-    first, every = fit.done, max(1, HnervFit.steps_of(count, 1) // 4)
+    every = max(1, HnervFit.steps_of(count, 1) // 4)
+    watch = Watch(work, key, fit.steps, seconds=SAVE_SECONDS, every=every)
     while fit.done < fit.steps:
         fit.step()
-        now = time.monotonic()
-        if work.cancelled or now - saved > SAVE_SECONDS:
-            work.save(key, fit.state())
-            saved = now
-        if work.cancelled or fit.done % every == 0 or fit.done == fit.steps:
+        if watch.due(fit.done, fit.state):
             fit.look()
-            speed = (now - began) / (fit.done - first)
-            enough = work.report(
-                Progress(
-                    share=fit.done / fit.steps,
-                    step=fit.done,
-                    bits=fit.bits,
-                    psnr=fit.psnr,
-                    seconds_left=speed * (fit.steps - fit.done),
-                    preview=lambda: Image(fit.preview()),
-                )
-            )
-            if enough:
+            if watch.enough(fit.bits, fit.psnr, lambda: Image(fit.preview())):
                 break
     height, width = frames.shape[1:3]
     front = hnerv_front(quality, count, height, width)

@@ -18,10 +18,15 @@ With the method "hnerv" there is one group, and its row is
 
 A frame is
 
-    kind                0 for a key frame, 1 for a predicted one
+    kind                0 for a key frame, 2 for one with networks of its own, 1 for others
     quality             0 to 100
 
-and then of a key frame the latents of all planes, as in `image/inr`, of a predicted one
+and then of a key frame the latents of all planes, as in `image/inr`; before them, of one of kind 2,
+
+    for each group      the fraction of its updates, and 1 + the class of their sizes; or 0, 0
+    updates             of the weights of those groups that have a class
+
+and of a predicted one
 
     motion              as `models.inr.motion.field` has it
     activity            by blocks of 16x16 pixels: whether a block has latents
@@ -39,12 +44,20 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from omnicodec.codecs.image._inr_updates import HEADS, MOST_FRACTION
+from omnicodec.models.inr.arm_kernels import CLASSES
 from omnicodec.models.inr.frames import Frame, Key, Predicted
 from omnicodec.models.inr.motion.field import Ints, Motion, length
 from omnicodec.models.inr.order import order
 from omnicodec.models.inr.pyramid import join, padded, positions, split
 from omnicodec.models.inr.residual import BLOCK, LEVELS
 from omnicodec.models.inr.residual_planes import PLANES, empty_planes, side_of
+from omnicodec.models.inr.updates import Update, from_heads, heads_of
+
+PLAIN_KEY: Final = 0
+PREDICTED: Final = 1
+OWN_KEY: Final = 2
+KINDS: Final = (PLAIN_KEY, PREDICTED, OWN_KEY)
 
 LONGEST: Final = 144
 """Frames of a group at most: a seek decodes what a frame is predicted from in its group."""
@@ -87,15 +100,25 @@ def hnerv_front(quality: int, frames: int, height: int, width: int) -> Ints:
     return np.array([1, quality, *pairs], np.int32)
 
 
+def kind_of(frame: Frame) -> int:
+    """Return the kind of a frame."""
+    if isinstance(frame, Predicted):
+        return PREDICTED
+    return OWN_KEY if any(frame.updates) else PLAIN_KEY
+
+
 def pack(frames: Sequence[Frame], height: int, width: int) -> Ints:
     """Return the frames of a group, in the order of coding, as a row."""
     front = [0, len(frames), *divmod(height, _THOUSAND), *divmod(width, _THOUSAND)]
     parts: list[NDArray[np.int32]] = [np.array(front, np.int32)]
     for frame in frames:
+        parts.append(np.array([kind_of(frame), frame.quality], np.int32))
         if isinstance(frame, Key):
-            parts += [np.array([0, frame.quality], np.int32), join(frame.scales)]
+            if any(frame.updates):
+                parts += [heads_of(frame.updates), *(u.values for u in frame.updates if u)]
+            parts.append(join(frame.scales))
             continue
-        parts += [np.array([1, frame.quality], np.int32), frame.motion.row()]
+        parts.append(frame.motion.row())
         parts.append(frame.active.astype(np.int32).reshape(-1))
         for plane, wide in zip(PLANES, frame.planes, strict=True):
             side = side_of(plane)
@@ -103,8 +126,11 @@ def pack(frames: Sequence[Frame], height: int, width: int) -> Ints:
     return np.concatenate(parts)
 
 
-def unpack(row: Ints, count: int, height: int, width: int) -> list[Frame]:
-    """Return the frames of a group of so many, of `height` x `width` pixels, from a row."""
+def unpack(row: Ints, count: int, height: int, width: int, sizes: Sequence[int]) -> list[Frame]:
+    """Return the frames of a group of so many, of `height` x `width` pixels, from a row.
+
+    `sizes` are those of the groups of weights that a key frame may change.
+    """
     cursor = _Cursor(row[_FRONT:])
     frames: list[Frame] = []
     high, wide = padded(height, width)
@@ -112,9 +138,10 @@ def unpack(row: Ints, count: int, height: int, width: int) -> list[Frame]:
         kind, quality = cursor.take(2)
         quality = int(np.clip(quality, 0, 100))
         # Where a key frame is lost, those that follow it still begin where they do.
-        if kind != 1 or not step.references:
+        if kind != PREDICTED or not step.references:
+            updates = _updates(cursor, sizes) if kind == OWN_KEY else ()
             scales = split(cursor.take(positions(high, wide)).copy(), high, wide)
-            frames.append(Key(quality, scales))
+            frames.append(Key(quality, scales, updates))
             continue
         references = len(step.references)
         motion = cursor.take(length(height, width, references))
@@ -130,6 +157,14 @@ def unpack(row: Ints, count: int, height: int, width: int) -> list[Frame]:
             Predicted(quality, Motion.from_row(motion, height, width, references), active, planes)
         )
     return frames
+
+
+def _updates(cursor: _Cursor, sizes: Sequence[int]) -> list[Update | None]:
+    heads = cursor.take(HEADS).clip(0, [MOST_FRACTION, CLASSES] * len(sizes)).astype(np.int32)
+    own = [
+        cursor.take(size if which else 0) for size, which in zip(sizes, heads[1::2], strict=True)
+    ]
+    return from_heads(heads, own)
 
 
 class _Cursor:

@@ -11,7 +11,7 @@ from omnicodec.codecs.prior.rans import FRACTIONS, Distributions, put, take
 from omnicodec.models.inr.exact_arm import Ints, Layers, Room, predict_between
 from omnicodec.models.inr.pyramid import LARGEST
 from omnicodec.models.inr.residual_planes import Active, Around, see
-from omnicodec.models.kernels import Integer, kernel
+from omnicodec.models.kernels import Integer, inlined, kernel
 
 CONTEXTS: Final = FRACTIONS
 """Contexts of activity, which take the places of the fractions of one class."""
@@ -19,7 +19,7 @@ CONTEXTS: Final = FRACTIONS
 _HALF: Final = FRACTIONS // 2
 
 
-@kernel
+@inlined
 def context(active: Active, r: Integer, c: Integer) -> Integer:
     """Return 0 to 7: whether the blocks before, above and diagonally above are active."""
     columns = active.shape[1]

@@ -4,13 +4,14 @@ Frames are coded apart, so that threads can share them. A chunk is a group:
 
     frames, height, width       8, 32 and 32 bits
     each frame                  bytes of its stream (32 bits), kind, quality (8 bits each)
-    streams                     of each frame: motion, activity, latents
+    streams                     of each frame: motion, activity, latents; or of a key frame with
+                                networks of its own: heads (8 bits each), updates, latents
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -18,6 +19,13 @@ from numpy.typing import NDArray
 
 from omnicodec.codecs.errors import CorruptStream, InvalidInput, OmnicodecError
 from omnicodec.codecs.image._inr_prior import from_ids, to_ids
+from omnicodec.codecs.image._inr_updates import (
+    HEADS,
+    arm_updates,
+    heads_are_valid,
+    put_updates,
+    take_updates,
+)
 from omnicodec.codecs.limits import MAX_VIDEO_PIXELS, check_count
 from omnicodec.codecs.prior import Prior, Span
 from omnicodec.codecs.prior.latents import put_integers, put_scales, take_integers, take_scales
@@ -26,10 +34,14 @@ from omnicodec.codecs.threads import in_order
 from omnicodec.codecs.video._inr_facts import IDS, prior_fingerprint
 from omnicodec.codecs.video._inr_format import (
     HNERV_FRONT,
+    KINDS,
     LONGEST,
+    OWN_KEY,
+    PREDICTED,
     front_of,
     hnerv_front,
     is_hnerv,
+    kind_of,
     pack,
     quality_of,
     unpack,
@@ -50,6 +62,7 @@ from omnicodec.models.inr.order import Step, order
 from omnicodec.models.inr.pyramid import padded, positions, shapes
 from omnicodec.models.inr.residual import BLOCK, LEVELS
 from omnicodec.models.inr.residual_planes import PLANES, around_of, empty_planes, side_of
+from omnicodec.models.inr.updates import from_heads, heads_of
 
 _QUALITIES: Final = 101
 
@@ -69,11 +82,12 @@ class VideoInrPrior(Prior):
 
     parallel: ClassVar[bool] = True
 
-    def __init__(self, tensors: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, tensors: Mapping[str, NDArray[Any]], sizes: Sequence[int]) -> None:
         """Take the models of latents and the tables, all of them integers.
 
         `arms.*`, `rates`, `frequencies`, `shifts` are those of `image/inr`; `residual.arms.*`,
         `residual_rates`, `motion_frequencies` and `activity_frequencies` are of predicted frames.
+        `sizes` are those of the groups of weights that a key frame may change.
         Raises ValueError for tensors that do not belong together.
         """
         try:
@@ -88,11 +102,13 @@ class VideoInrPrior(Prior):
             self._tables = distributions(tensors["frequencies"], np.asarray(tensors["shifts"]))
             self._activity = distributions(tensors["activity_frequencies"], np.zeros(1, np.int64))
             self._motion = MotionPrior(tensors)
+            self.sizes = tuple(sizes)
         except KeyError as e:
             raise ValueError(f"tensors are missing: {e}") from e
         for name in ("rates", "residual_rates", "residual_steps"):
             if tensors[name].shape != (_QUALITIES,):
                 raise ValueError(f"there is one of {name} for each quality")
+        self._kept: dict[int, list[Layers]] = {}
         self.fingerprint = prior_fingerprint(tensors)
 
     def encode(self, ids: NDArray[np.int32], span: Span) -> bytes:
@@ -103,13 +119,13 @@ class VideoInrPrior(Prior):
             return self._put_network(row)
         count, height, width = front_of(row)
         self._check(count, height, width, len(span), InvalidInput)
-        frames = unpack(row, count, height, width)
+        frames = unpack(row, count, height, width, self.sizes)
         again = pack(frames, height, width)
         if again.size > row.size or (row[: again.size] != again).any() or row[again.size :].any():
             raise InvalidInput("these tokens are not those of a group of frames")
         streams = list(in_order(self._put, frames))
         heads = [
-            _HEAD.pack(len(stream), int(isinstance(frame, Predicted)), frame.quality)
+            _HEAD.pack(len(stream), kind_of(frame), frame.quality)
             for stream, frame in zip(streams, frames, strict=True)
         ]
         return b"".join([_FRONT.pack(count, height, width), *heads, *streams])
@@ -128,7 +144,8 @@ class VideoInrPrior(Prior):
         for step, (size, kind, quality) in zip(
             order(count), _HEAD.iter_unpack(data[_FRONT.size : at]), strict=True
         ):
-            if kind > 1 or quality >= _QUALITIES or (kind and not step.references):
+            good = kind in KINDS and (kind != PREDICTED or step.references)
+            if not good or quality >= _QUALITIES:
                 raise CorruptStream("entropy-coded data is invalid")
             jobs.append((step, kind, quality, data[at : at + size], height, width))
             at += size
@@ -206,16 +223,22 @@ class VideoInrPrior(Prior):
         """Return the stream of a frame."""
         codes = Codes()
         if isinstance(frame, Key):
+            front, own = b"", {}
+            if any(frame.updates):
+                heads = heads_of(frame.updates)
+                values = [u.values if u else np.empty(0, np.int32) for u in frame.updates]
+                put_updates(codes, self._tables, heads, values)
+                front, own = heads.astype(np.uint8).tobytes(), arm_updates(heads, values)
             rate = int(self._rates[frame.quality])
-            put_scales(codes, self._tables, self.arms, rate, frame.scales, {})
-            return codes.finish()
+            put_scales(codes, self._tables, self.arms, rate, frame.scales, own)
+            return front + codes.finish()
         self._motion.encode(frame.motion, codes)
         active = frame.active
         room = codes.room(active.size)
         codes.add(room, put_activity(self._activity, active, room))
+        nets = self._nets(frame.quality)
         for which, (plane, wide) in enumerate(zip(PLANES, frame.planes, strict=True)):
-            side = side_of(plane)
-            net = self._net(which, frame.quality)
+            side, net = side_of(plane), nets[which]
             room = codes.room(int(active.sum()) * side * side)
             around = around_of(frame.planes, which)
             codes.add(
@@ -226,35 +249,50 @@ class VideoInrPrior(Prior):
     def _take(self, job: tuple[Step, int, int, bytes, int, int]) -> Frame:
         """Return the frame of a stream."""
         step, kind, quality, data, height, width = job
+        if kind != PREDICTED:
+            return self._take_key(kind, quality, data, height, width)
         source = Source(data)
-        frame: Frame
-        if not kind:
-            high, wide = padded(height, width)
-            scales = [np.zeros(shape, np.int32) for shape in shapes(high, wide)]
-            rate = int(self._rates[quality])
-            good = take_scales(source, self._tables, self.arms, rate, scales, {})
-            frame = Key(quality, scales)
-        else:
-            motion = self._motion.decode(source, height, width, len(step.references))
-            sides = padded(height, width, LEVELS)
-            active = np.zeros((sides[0] // BLOCK, sides[1] // BLOCK), np.bool_)
-            good = take_activity(self._activity, source.words, source.state, active)
-            planes = empty_planes(*sides)
-            for which, plane in enumerate(PLANES):
-                good &= take_plane(
-                    self._tables, active, side_of(plane), planes[which],
-                    around_of(planes, which), self._net(which, quality), room_for(),
-                    source.words, source.state,
-                )  # fmt: skip
-            frame = Predicted(quality, motion, active, planes)
+        motion = self._motion.decode(source, height, width, len(step.references))
+        sides = padded(height, width, LEVELS)
+        active = np.zeros((sides[0] // BLOCK, sides[1] // BLOCK), np.bool_)
+        good = take_activity(self._activity, source.words, source.state, active)
+        planes = empty_planes(*sides)
+        for which, (plane, net) in enumerate(zip(PLANES, self._nets(quality), strict=True)):
+            good &= take_plane(
+                self._tables, active, side_of(plane), planes[which], around_of(planes, which),
+                net, room_for(), source.words, source.state,
+            )  # fmt: skip
         source.close()
         if not good:
             raise CorruptStream("entropy-coded data is invalid")
-        return frame
+        return Predicted(quality, motion, active, planes)
 
-    def _net(self, which: int, quality: int) -> Layers:
+    def _take_key(self, kind: int, quality: int, data: bytes, height: int, width: int) -> Key:
+        """Return the key frame of a stream."""
+        heads, values, at = np.zeros(HEADS, np.int32), [np.empty(0, np.int32)] * len(self.sizes), 0
+        if kind == OWN_KEY:
+            if len(data) < HEADS:
+                raise CorruptStream("entropy-coded data is cut off")
+            heads[:], at = np.frombuffer(data[:HEADS], np.uint8), HEADS
+            if not heads_are_valid(heads) or not heads[1::2].any():
+                raise CorruptStream("entropy-coded data is invalid")
+            values = [np.zeros(size, np.int32) for size in self.sizes]
+        source = Source(data[at:])
+        good = take_updates(source, self._tables, heads, values)
+        scales = [np.zeros(shape, np.int32) for shape in shapes(*padded(height, width))]
+        rate, own = int(self._rates[quality]), arm_updates(heads, values)
+        good &= take_scales(source, self._tables, self.arms, rate, scales, own)
+        source.close()
+        if not good:
+            raise CorruptStream("entropy-coded data is invalid")
+        return Key(quality, scales, from_heads(heads, values) if at else ())
+
+    def _nets(self, quality: int) -> list[Layers]:
+        """Return the models of the planes of residuals, which are kept, as all frames need them."""
         rate = int(self._residual_rates[quality])
-        return layers_at(self.residual_arms, PLANES[which], rate, {})
+        if rate not in self._kept:
+            self._kept[rate] = [layers_at(self.residual_arms, plane, rate, {}) for plane in PLANES]
+        return self._kept[rate]
 
 
 def _segments(

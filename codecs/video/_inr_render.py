@@ -16,7 +16,6 @@ from omnicodec.codecs.video._inr_format import (
     quality_of,
     unpack,
 )
-from omnicodec.models.inr.exact_synthesis import ExactSynthesis
 from omnicodec.models.inr.frames import Renderer
 from omnicodec.models.inr.order import needed
 
@@ -40,7 +39,7 @@ def draw(
     Groups that are `lost` show the frame before them, or that behind them.
     """
     height, width = extent["height"], extent["width"]
-    renderer = Renderer(ExactSynthesis(synthesis), prior.tensors)
+    renderer = Renderer(synthesis, prior.tensors)
     shown = np.zeros(len(frames), np.bool_)
     for which, group in enumerate(groups_of(extent["frames"], extent["groups"])):
         inside = range(max(frames.start, group.start), min(frames.stop, group.stop))
@@ -59,7 +58,7 @@ def draw(
             pixels[to] = render(values, size, quality, here, device)
         else:
             wanted = needed(len(group), here)
-            group_frames = unpack(row, len(group), height, width)
+            group_frames = unpack(row, len(group), height, width, prior.sizes)
             drawn = renderer.group(group_frames, height, width, wanted)
             for k, index in enumerate(here):
                 pixels[to.start + k] = drawn[index]

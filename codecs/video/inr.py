@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
 
 from omnicodec.codecs import limits
-from omnicodec.codecs.codec import Codec, CodecSpec, Mask, Settings
+from omnicodec.codecs.codec import CodecSpec, Mask, Settings
 from omnicodec.codecs.errors import InvalidInput
+from omnicodec.codecs.frame_codec import FrameCodec
 from omnicodec.codecs.limits import check_count, check_pixels
 from omnicodec.codecs.media import Media, Video
 from omnicodec.codecs.registry import register
+from omnicodec.codecs.shipped_codec import ShippedCodec
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.codecs.video._inr_facts import IDS, prior_fingerprint
 from omnicodec.models import weights
@@ -35,48 +35,61 @@ METHODS: Final = ("motion", "hnerv")
 
 
 @register(NAME)
-class VideoInrCodec(Codec[Video]):
+class VideoInrCodec(ShippedCodec[Video], FrameCodec):
     """Video of any size and length to the integers of a small representation of it.
 
     `_inr_format` has the order of its tokens. With the method "motion", frames follow others by
     motion, and latents correct them; with "hnerv", the reference, one network is the whole clip.
     """
 
+    name: ClassVar[str] = NAME
     media_type: ClassVar[type[Media]] = Video
 
     def __init__(
         self, network: ImageInr, prior: VideoInrPrior, shipped: weights.Shipped, device: str
     ) -> None:
-        self.spec = _spec(shipped)
+        self.spec = self._spec_of(shipped)
         self.prior: VideoInrPrior = prior
         self._network, self._device = network, device
 
     @classmethod
-    def describe(cls) -> CodecSpec:
-        return _spec(weights.read(NAME))
+    def _spec_of(cls, shipped: weights.Shipped) -> CodecSpec:
+        return CodecSpec(
+            name=NAME,
+            version=shipped.config["version"],
+            modality="video",
+            summary="frames that follow others by motion, with fitted latents, at any rate",
+            fingerprint=shipped.fingerprint,
+            codebook_sizes=(IDS,),
+            covers={},
+            prior=prior_fingerprint(shipped.prior),
+            extent=("frames", "height", "width", "groups", "fps_numerator", "fps_denominator"),
+            grid_rank=2,
+            qualities=tuple(range(101)),
+            efforts=EFFORTS,
+            methods=METHODS,
+            resumable=True,
+            weight_bytes=shipped.nbytes,
+            citation="C3: Kim et al. 2024, arXiv:2312.02753; "
+            "NIRVANA: Maiya et al. 2023, arXiv:2212.14593; "
+            "HNeRV: Chen et al. 2023, arXiv:2304.02633",
+        )
 
     @classmethod
-    def open(cls, device: str) -> Self:
-        return cls._from_shipped(weights.read(NAME), device)
-
-    @classmethod
-    def from_folder(cls, folder: str | os.PathLike[str], *, device: str = "cpu") -> Self:
-        try:
-            return cls._from_shipped(weights.read_folder(Path(folder)), device)
-        except (OSError, KeyError, TypeError, ValueError, RuntimeError) as e:
-            raise InvalidInput(f"{os.fspath(folder)!r} holds no {NAME}: {e}") from e
-
-    @classmethod
-    def _from_shipped(cls, shipped: weights.Shipped, device: str) -> Self:
+    def _build(cls, shipped: weights.Shipped, device: str) -> Self:
         import torch
 
         from omnicodec.codecs.video._inr_prior import VideoInrPrior
+        from omnicodec.models.inr.exact_arm import shared_arms
         from omnicodec.models.inr.image import ImageInrConfig, build
+        from omnicodec.models.inr.updates import groups
 
         arrays = weights.dequantize(shipped.tensors)
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-        prior = VideoInrPrior(shipped.prior)
-        network = build(ImageInrConfig.from_dict(shipped.config), tensors, prior.arms, device)
+        arms = shared_arms(shipped.prior)
+        network = build(ImageInrConfig.from_dict(shipped.config), tensors, arms, device)
+        sizes = [sum(p.numel() for p in group) for group in groups(network)]
+        prior = VideoInrPrior(shipped.prior, sizes)
         return cls(network, prior, shipped, device)
 
     def chunk_size(self, grid: tuple[int, ...]) -> int:
@@ -129,6 +142,18 @@ class VideoInrCodec(Codec[Video]):
     def _decode(self, tokens: Tokens, missing: Mask | None) -> Video:
         return self.decode_frames(tokens, range(tokens.extent["frames"]), missing)
 
+    def positions_of(
+        self, frames: range, grid: tuple[int, ...], extent: Mapping[str, int]
+    ) -> Sequence[range]:
+        from omnicodec.codecs.video._inr_format import groups_of
+
+        size = grid[1]
+        return [
+            range(which * size, (which + 1) * size)
+            for which, group in enumerate(groups_of(extent["frames"], extent["groups"]))
+            if max(frames.start, group.start) < min(frames.stop, group.stop)
+        ]
+
     def decode_frames(self, tokens: Tokens, frames: range, missing: Mask | None = None) -> Video:
         """Return some frames of a video; groups that have none of them are not looked at.
 
@@ -158,25 +183,3 @@ class VideoInrCodec(Codec[Video]):
 
 def _quality(settings: Settings) -> int:
     return DEFAULT_QUALITY if settings.quality is None else settings.quality
-
-
-def _spec(shipped: weights.Shipped) -> CodecSpec:
-    return CodecSpec(
-        name=NAME,
-        version=shipped.config["version"],
-        modality="video",
-        summary="frames that follow others by motion, with fitted latents, at any rate",
-        fingerprint=shipped.fingerprint,
-        codebook_sizes=(IDS,),
-        covers={},
-        prior=prior_fingerprint(shipped.prior),
-        extent=("frames", "height", "width", "groups", "fps_numerator", "fps_denominator"),
-        grid_rank=2,
-        qualities=tuple(range(101)),
-        efforts=EFFORTS,
-        methods=METHODS,
-        resumable=True,
-        weight_bytes=shipped.nbytes,
-        citation="C3: Kim et al. 2024, arXiv:2312.02753; "
-        "NIRVANA: Maiya et al. 2023, arXiv:2212.14593; HNeRV: Chen et al. 2023, arXiv:2304.02633",
-    )

@@ -16,6 +16,7 @@ latents, and what its networks differ by.
     image.py              all networks of a picture
     rounding.py           quantization that has gradients
     updates.py            what an item's networks differ by, as integers
+    classes.py            which distribution codes some integers in the fewest bits
     fit.py                a picture being fitted
     bands.py              rows side by side on threads
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from omnicodec.models.inr.arm_kernels import AROUND, CLASSES, HIDDEN, INPUTS, KNOWN, NEIGHBOURS
 from omnicodec.models.inr.pyramid import LARGEST, LEVELS, Plane, channels, sources
-from omnicodec.models.kernels import Integer, kernel
+from omnicodec.models.kernels import Integer, inlined
 
 Ints = NDArray[np.int32]
 
@@ -59,7 +59,7 @@ _SKIP_SHIFT: Final = OUT_BITS - FIRST_BITS
 
 
 class Layers(NamedTuple):
-    """One plane's network as the loops read it: matrices `(inputs, outputs)`."""
+    """One plane's network as the loops read it: matrices `(inputs, outputs)`, but the last one."""
 
     first: Ints
     first_bias: Ints
@@ -75,13 +75,12 @@ class Room(NamedTuple):
     """Where the loops keep a latent's contexts and hidden values."""
 
     contexts: Ints
-    first: Ints
-    second: Ints
+    hidden: Ints
 
 
 def room_for() -> Room:
     """Return room that belongs to one thread."""
-    return Room(*(np.zeros(size, np.int32) for size in (INPUTS, HIDDEN, HIDDEN)))
+    return Room(np.zeros(INPUTS, np.int32), np.zeros(HIDDEN, np.int32))
 
 
 def limited(name: str, values: NDArray[Any]) -> Ints:
@@ -126,10 +125,11 @@ def layers_at(
         if key in updates:
             values = values + updates[key][plane.channel]
         moved[name] = limited(name, values)
-    layers = {name: np.ascontiguousarray(moved[name].T, np.int32) for name in SHAPES}
-    net = Layers(**layers, quiet=np.zeros(2, np.int32))
-    none, room = np.int64(0), np.zeros(HIDDEN, np.int32)
-    net.quiet[:] = _concluded(net, none, none, net.first_bias.copy(), room)
+    layers = {name: moved[name].astype(np.int32) for name in SHAPES}
+    for name in ("first", "second"):
+        layers[name] = np.ascontiguousarray(layers[name].T)
+    net, room = Layers(**layers, quiet=np.zeros(2, np.int32)), room_for()
+    net.quiet[:] = _concluded(net, room.contexts, room)
     return net
 
 
@@ -155,14 +155,14 @@ def _box(y: Ints) -> Ints:
     return total
 
 
-@kernel
+@inlined
 def see_known(wide: Ints, r: Integer, c: Integer, room: Room) -> None:
     """Put the contexts from a latent's own plane into `room`."""
     for k in range(KNOWN):
         room.contexts[k] = wide[r + 2 + NEIGHBOURS[k, 0], c + 2 + NEIGHBOURS[k, 1]] << CONTEXT_BITS
 
 
-@kernel
+@inlined
 def predict(
     wide: Ints, around: Ints, r: Integer, c: Integer, net: Layers, room: Room
 ) -> tuple[Integer, Integer]:
@@ -175,50 +175,58 @@ def predict(
     return predict_between(wide, r, c, net, room)
 
 
-@kernel
+@inlined
 def predict_between(
     wide: Ints, r: Integer, c: Integer, net: Layers, room: Room
 ) -> tuple[Integer, Integer]:
     """Return what `predict` does, where the contexts from other planes are in `room` already."""
-    x, first = room.contexts, room.first
     see_known(wide, r, c, room)
-    mean, which = np.int64(0), np.int64(0)
-    quiet = True
+    x = room.contexts
+    some = np.int32(0)
     for k in range(INPUTS):
-        v = x[k]
-        if v != 0:
-            if quiet:
-                quiet = False
-                for j in range(HIDDEN):
-                    first[j] = net.first_bias[j]
-            for j in range(HIDDEN):
-                first[j] += net.first[k, j] * v
-            mean += np.int64(net.last[HIDDEN + k, 0]) * v
-            which += np.int64(net.last[HIDDEN + k, 1]) * v
-    if quiet:
+        some |= x[k]
+    if some == 0:
         return np.int64(net.quiet[0]), np.int64(net.quiet[1])
-    return _concluded(net, mean, which, first, room.second)
+    return _concluded(net, x, room)
 
 
-@kernel
-def _concluded(
-    net: Layers, mean: Integer, which: Integer, first: Ints, second: Ints
-) -> tuple[Integer, Integer]:
-    """Return mean and class, given the first layer's sums and what skips the hidden layers."""
-    mean = (mean << _SKIP_SHIFT) + net.last_bias[0]
-    which = (which << _SKIP_SHIFT) + net.last_bias[1]
+@inlined
+def _concluded(net: Layers, x: Ints, room: Room) -> tuple[Integer, Integer]:
+    """Return the mean and the class that follow from contexts.
+
+    Sums are written out, so that they stay in registers; most values are not 0, so that none is
+    looked for.
+    """
+    h, w = room.hidden, net.first
     for j in range(HIDDEN):
-        first[j] = min(max(first[j] >> _HIDDEN_SHIFT, 0), _HIDDEN_MOST)
-        second[j] = net.second_bias[j]
-    for k in range(HIDDEN):
-        v = first[k]
-        if v != 0:
-            for j in range(HIDDEN):
-                second[j] += net.second[k, j] * v
-    for k in range(HIDDEN):
-        v64 = np.int64(min(max(second[k] >> WEIGHT_BITS, 0), _HIDDEN_MOST))
-        mean += net.last[k, 0] * v64
-        which += net.last[k, 1] * v64
-    mean = (mean + (1 << (_MEAN_SHIFT - 1))) >> _MEAN_SHIFT
-    which = (which + (1 << (OUT_BITS - 1))) >> OUT_BITS
-    return min(max(mean, -MOST_MEAN), MOST_MEAN), min(max(which, 0), CLASSES - 1)
+        v: Integer = np.int32(
+            net.first_bias[j]
+            + w[0, j] * x[0] + w[1, j] * x[1] + w[2, j] * x[2] + w[3, j] * x[3]
+            + w[4, j] * x[4] + w[5, j] * x[5] + w[6, j] * x[6] + w[7, j] * x[7]
+            + w[8, j] * x[8] + w[9, j] * x[9] + w[10, j] * x[10] + w[11, j] * x[11]
+            + w[12, j] * x[12] + w[13, j] * x[13] + w[14, j] * x[14] + w[15, j] * x[15]
+        )  # fmt: skip
+        h[j] = min(max(v >> _HIDDEN_SHIFT, 0), _HIDDEN_MOST)
+    # Neither of these leaves 32 bits: 16 * 4095 * 18414 and 16 * 4095 * 32767 are less than 2**31.
+    mean, which = np.int32(0), np.int32(0)
+    for k in range(INPUTS):
+        mean = np.int32(mean + net.last[0, HIDDEN + k] * x[k])
+        which = np.int32(which + net.last[1, HIDDEN + k] * x[k])
+    mean64 = (np.int64(mean) << _SKIP_SHIFT) + net.last_bias[0]
+    which64 = (np.int64(which) << _SKIP_SHIFT) + net.last_bias[1]
+    w = net.second
+    mean, which = np.int32(0), np.int32(0)
+    for j in range(HIDDEN):
+        v = np.int32(
+            net.second_bias[j]
+            + w[0, j] * h[0] + w[1, j] * h[1] + w[2, j] * h[2] + w[3, j] * h[3]
+            + w[4, j] * h[4] + w[5, j] * h[5] + w[6, j] * h[6] + w[7, j] * h[7]
+            + w[8, j] * h[8] + w[9, j] * h[9] + w[10, j] * h[10] + w[11, j] * h[11]
+            + w[12, j] * h[12] + w[13, j] * h[13] + w[14, j] * h[14] + w[15, j] * h[15]
+        )  # fmt: skip
+        v = np.int32(min(max(v >> WEIGHT_BITS, 0), _HIDDEN_MOST))
+        mean = np.int32(mean + net.last[0, j] * v)
+        which = np.int32(which + net.last[1, j] * v)
+    mean64 = (mean64 + mean + (1 << (_MEAN_SHIFT - 1))) >> _MEAN_SHIFT
+    which64 = (which64 + which + (1 << (OUT_BITS - 1))) >> OUT_BITS
+    return min(max(mean64, -MOST_MEAN), MOST_MEAN), min(max(which64, 0), CLASSES - 1)

@@ -9,7 +9,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from omnicodec.models.inr.bands import in_bands
-from omnicodec.models.inr.exact_kernels import Ints, convolve
+from omnicodec.models.inr.exact_kernels import (
+    Colours,
+    Ints,
+    Pixels,
+    convolve,
+    correct,
+    paint,
+    scale,
+    shuffle,
+)
 
 
 class Convolution:
@@ -32,18 +41,47 @@ class Convolution:
         bias = np.round((self._bias + offset) * 2.0 ** (self.bits - lost)).astype(np.int32)
 
         def run(first: int, stop: int) -> None:
-            rows = out[:, first:stop]
-            convolve(x, self.weight, bias, self._shift, self._relu, first, rows)
+            convolve(x, self.weight, bias, self._shift, self._relu, first, stop, out)
 
         in_bands(run, height)
         return out
+
+    def colours(self, white: int, bits: int) -> Colours:
+        """Return a convolution of 1x1 as what makes pixels of three planes."""
+        bias = np.round(self._bias * 2.0**self.bits).astype(np.int32)
+        return Colours(self.weight[:, :, 0, 0].copy(), bias, self._shift, white, bits)
+
+
+def painted(phases: Ints, colours: Colours) -> Ints:
+    """Return the pixels `(H, W, 3)` of three planes in four phases, not cut to their range."""
+    height, width = 2 * phases.shape[1], 2 * phases.shape[2]
+    out = np.empty((height, 3 * width), np.int32)
+    in_bands(lambda first, stop: paint(phases, colours, first, stop, out), height)
+    return out.reshape(height, width, 3)
+
+
+def painted_over(pixels: Pixels, phases: Ints, colours: Colours) -> Pixels:
+    """Return the sum of pixels `(H, W, 3)` and a picture, which may be larger, cut to 0 to 255."""
+    height, width, _ = pixels.shape
+    under = np.require(pixels.reshape(height, 3 * width), np.uint8, ["C", "W"])
+    out = np.empty_like(under)
+    in_bands(lambda first, stop: correct(phases, colours, first, stop, under, out), height)
+    return out.reshape(pixels.shape)
+
+
+def signals(y: Ints, steps: NDArray[Any], lost: int, most: int) -> Ints:
+    """Return planes times their steps, without the last bits, cut to plus or minus `most`."""
+    out = np.empty(y.shape, np.int32)
+    scale(np.ascontiguousarray(y), np.asarray(steps, np.int64), lost, most, out)
+    return out
 
 
 def shuffled(phases: Ints) -> Ints:
     """Return planes of four phases each as planes at twice the resolution."""
     channels, height, width = phases.shape
-    planes = phases.reshape(channels // 4, 2, 2, height, width).transpose(0, 3, 1, 4, 2)
-    return np.ascontiguousarray(planes).reshape(channels // 4, 2 * height, 2 * width)
+    out = np.empty((channels // 4, 2 * height, 2 * width), np.int32)
+    shuffle(phases, out)
+    return out
 
 
 def _whole(x: Any, bits: int) -> Ints:

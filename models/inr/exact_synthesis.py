@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from omnicodec.models.inr.exact_arm import RATE_BITS
-from omnicodec.models.inr.exact_convolution import Convolution, shuffled
+from omnicodec.models.inr.exact_convolution import Convolution, painted, shuffled, signals
 from omnicodec.models.inr.exact_kernels import Ints
 from omnicodec.models.inr.pyramid import CHANNELS, SHIFTS
 from omnicodec.models.inr.synthesis import Synthesis
@@ -42,7 +42,7 @@ class ExactSynthesis:
         self._first_rate = synthesis.first_rate.detach().double().numpy(force=True)
         self._second = Convolution(synthesis.second, HEAD_BITS, relu=True)
         self._last = Convolution(synthesis.last, HEAD_BITS)
-        self._colours = Convolution(synthesis.colours, SIGNAL_BITS)
+        self._colours = Convolution(synthesis.colours, SIGNAL_BITS).colours(255, SIGNAL_BITS)
 
     def render(self, scales: Sequence[Ints], steps: NDArray[Any], rate: int) -> Ints:
         """Return `(H, W, 3)` in 1/255, not cut to 0 to 255, of integer scales `(C, h, w)`.
@@ -52,21 +52,19 @@ class ExactSynthesis:
         """
         sized, start = [], 0
         for y, count, shift in zip(scales, CHANNELS, SHIFTS, strict=True):
-            own = steps[start : start + count, None, None].astype(np.int64)
-            lost = STEP_BITS - SIGNAL_BITS + shift
-            signal = (y * own + (1 << lost >> 1)) >> lost
-            sized.append(np.clip(signal, -_MOST, _MOST).astype(np.int32))
+            own = steps[start : start + count]
+            sized.append(signals(y, own, STEP_BITS - SIGNAL_BITS + shift, _MOST))
             start += count
-        picture = sized[0]
-        for double, bands, shift in zip(self._doublings, sized[1:], SHIFTS[1:], strict=True):
+        picture, *others = sized
+        for double, bands, shift in zip(self._doublings, others, SHIFTS[1:], strict=True):
             phases = double(extended_exact(picture, bands), shift)
-            picture = shuffled(phases)
+            if shift > 1:
+                picture = shuffled(phases)
         coarser = SIGNAL_BITS - HEAD_BITS
-        seen = np.concatenate([phases >> coarser, bands >> (coarser - 1)])
-        hidden = self._first(
-            np.pad(seen, ((0, 0), (1, 1), (1, 1))), 0, self._first_rate * rate / (1 << RATE_BITS)
-        )
+        count, height, width = phases.shape
+        seen = np.zeros((count + len(bands), height + 2, width + 2), np.int32)
+        np.right_shift(phases, coarser, out=seen[:count, 1:-1, 1:-1])
+        np.right_shift(bands, coarser - 1, out=seen[count:, 1:-1, 1:-1])
+        hidden = self._first(seen, 0, self._first_rate * rate / (1 << RATE_BITS))
         phases += self._last(self._second(hidden)) << coarser
-        pixels = self._colours(shuffled(phases))
-        whole: Ints = (pixels * 255 + (1 << SIGNAL_BITS >> 1)) >> SIGNAL_BITS
-        return whole.transpose(1, 2, 0)
+        return painted(phases, self._colours)

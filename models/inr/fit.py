@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -58,7 +58,8 @@ class PictureFit:
     """One picture being fitted; `step` and `look` until enough, then `finish`.
 
     `pixels` is `(1, 3, H, W)` in 0 to 1, padded as the pyramid asks; the error of what is beyond
-    `height` and `width` does not count. Without `weights` only latents are fitted.
+    `height` and `width` does not count. Weights begin with the updates of `begin`, those of a
+    picture that is alike.
     """
 
     def __init__(
@@ -70,15 +71,18 @@ class PictureFit:
         quality: int,
         steps: int,
         *,
-        weights: bool = True,
+        begin: Sequence[Update | None] = (),
     ) -> None:
         self.steps, self.done = steps, 0
         self._shared, self._network = shared, copy.deepcopy(shared).requires_grad_(False)
-        self._pixels, self._size, self._weights = pixels, (height, width), weights
+        self._pixels, self._size = pixels, (height, width)
         self._area = height * width
         self._weight = weight_of(quality)
         self._rate = rate_of(self._weight)
         self._bases = [flat(group) for group in groups(self._network)]
+        if begin:
+            for group, base, update in zip(groups(self._network), self._bases, begin, strict=True):
+                fill(group, changed(base, update))
         with torch.no_grad():
             first = shared.analyse(pixels, self._rate)
         limit = float(LARGEST)
@@ -87,8 +91,7 @@ class PictureFit:
         self.cost = self.bits = math.inf
         self.psnr = 0.0
         if steps:
-            chosen = groups(self._network) if weights else []
-            parameters = [p.requires_grad_() for group in chosen for p in group]
+            parameters = [p.requires_grad_() for group in groups(self._network) for p in group]
             self._optimizer = torch.optim.Adam(
                 [{"params": self._scales}, {"params": parameters}], LATENT_RATE, betas=(0.9, 0.99)
             )
@@ -104,8 +107,10 @@ class PictureFit:
             group["lr"] = rate * fall
         if share < SOFT:
             along = share / SOFT
-            temperature = _between(TEMPERATURES, along)
-            scales = [noisy(y, temperature, _between(SHARPNESSES, along)) for y in self._scales]
+            how = _between(TEMPERATURES, along), _between(SHARPNESSES, along)
+            # Of its own for each step: the same picture is the same file, resumed or not.
+            noise = torch.Generator(self._pixels.device).manual_seed(self.done)
+            scales = [noisy(y, *how, noise) for y in self._scales]
         else:
             scales = [straight_through(y, HARD_TEMPERATURE) for y in self._scales]
         bits, error = self._cost(self._network, scales)
@@ -115,8 +120,7 @@ class PictureFit:
         with torch.no_grad():
             for y in self._scales:
                 y.clamp_(-LARGEST, LARGEST)
-            if self._weights:
-                self._shrink(SHRINKING * WEIGHT_RATE * fall)
+            self._shrink(SHRINKING * WEIGHT_RATE * fall)
         self.done += 1
 
     def _shrink(self, by: float) -> None:
@@ -164,11 +168,6 @@ class PictureFit:
         _, bits, error = totals
         integers = [y[0].to(torch.int32).cpu().numpy() for y in scales]
         return Fitted(integers, kept, bits, -10 * math.log10(max(error, 1e-10)))
-
-    @torch.no_grad()
-    def plain(self) -> list[NDArray[np.int32]]:
-        """Return the rounded scales as they are for the shared networks."""
-        return [y[0].round().to(torch.int32).cpu().numpy() for y in self._best[:SCALES]]
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return what `restore` goes on from."""

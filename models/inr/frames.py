@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,18 +15,24 @@ from omnicodec.models.inr.exact_synthesis import ExactSynthesis
 from omnicodec.models.inr.motion.compensation import compensate
 from omnicodec.models.inr.motion.field import Ints, Motion
 from omnicodec.models.inr.order import order
-from omnicodec.models.inr.residual import restored
-from omnicodec.models.inr.residual_planes import Active, empty_planes, scales_of
+from omnicodec.models.inr.residual import corrected
+from omnicodec.models.inr.residual_planes import Active, scales_of
+from omnicodec.models.inr.synthesis import Synthesis
+from omnicodec.models.inr.updates import ARM_GROUPS, Update, changed, fill, flat, synthesis_groups
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
 class Key:
-    """A frame that stands alone: scales `(C, h, w)` of latents as `pyramid` has them."""
+    """A frame that stands alone: scales `(C, h, w)` of latents as `pyramid` has them.
+
+    `updates` are those of each of `updates.groups`, or nothing: its networks are the shared ones.
+    """
 
     quality: int
     scales: list[Ints]
+    updates: Sequence[Update | None] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +54,12 @@ Frame = Key | Predicted
 class Renderer:
     """Frames from their integers, the same on every machine."""
 
-    def __init__(self, synthesis: ExactSynthesis, tensors: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, synthesis: Synthesis, tensors: Mapping[str, NDArray[Any]]) -> None:
         """Take the synthesis of key frames; `tensors` are those of the prior.
 
         `steps` and `rates` are those of key frames by quality, `residual_steps` those of others.
         """
-        self._synthesis = synthesis
+        self._shared, self._synthesis = synthesis, ExactSynthesis(synthesis)
         self._steps, self._rates = tensors["steps"], tensors["rates"]
         self._residual_steps = tensors["residual_steps"]
 
@@ -60,21 +67,19 @@ class Renderer:
         """Return the pixels of a frame, uint8 `(height, width, 3)`."""
         if isinstance(frame, Key):
             quality = frame.quality
-            found = self._synthesis.render(
+            found = self._synthesis_of(frame).render(
                 frame.scales, self._steps[quality], int(self._rates[quality])
             )
             return found[:height, :width].clip(0, 255).astype(np.uint8)
         predicted = compensate(references, frame.motion, threads=torch.get_num_threads())
-        if not frame.active.any():
-            return predicted
         return self.corrected(predicted, frame)
 
     def corrected(self, predicted: Pixels, frame: Predicted) -> Pixels:
-        """Return a prediction with a frame's residual added to it."""
+        """Return a prediction with a frame's residual added to it, where it has any."""
+        if not frame.active.any():
+            return predicted
         step = int(self._residual_steps[frame.quality])
-        residual = restored(scales_of(frame.planes), step)
-        height, width = predicted.shape[:2]
-        return (predicted + residual[:height, :width]).clip(0, 255).astype(np.uint8)
+        return corrected(predicted, scales_of(frame.planes), step)
 
     def group(
         self, frames: Sequence[Frame], height: int, width: int, wanted: set[int] | None = None
@@ -90,8 +95,12 @@ class Renderer:
                 drawn[step.frame] = self.draw(frame, references, height, width)
         return drawn
 
-
-def without_latents(height: int, width: int, motion: Motion, quality: int) -> Predicted:
-    """Return a frame that is nothing but its prediction; the sides are padded ones."""
-    active = np.zeros((height // 16, width // 16), np.bool_)
-    return Predicted(quality, motion, active, empty_planes(height, width))
+    def _synthesis_of(self, key: Key) -> ExactSynthesis:
+        """Return the shared synthesis, or the one that a key frame's updates make of it."""
+        updates = key.updates[len(ARM_GROUPS) :]
+        if not any(updates):
+            return self._synthesis
+        own = copy.deepcopy(self._shared)
+        for parameters, update in zip(synthesis_groups(own), updates, strict=True):
+            fill(parameters, changed(flat(parameters), update))
+        return ExactSynthesis(own)

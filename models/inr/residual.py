@@ -15,8 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnicodec.models.inr.exact_convolution import Convolution, shuffled
-from omnicodec.models.inr.exact_kernels import Ints
+from omnicodec.models.inr.exact_convolution import (
+    Convolution,
+    painted,
+    painted_over,
+    shuffled,
+    signals,
+)
+from omnicodec.models.inr.exact_kernels import Colours, Ints, Pixels
 from omnicodec.models.inr.pyramid import COLOURS, channels, padded, shifts
 from omnicodec.models.inr.synthesis import COLOUR_AXES, doubling_layer
 from omnicodec.models.inr.wavelet import extended_exact, halving, mirrored
@@ -67,17 +73,26 @@ def transformed(residual: NDArray[np.int16]) -> list[NDArray[np.float32]]:
 
 def restored(scales: list[Ints], step: int) -> Ints:
     """Return the residual, `(H, W, 3)` in levels, of integer scales with one step for all."""
+    return painted(_phases(scales, step), _colours())
+
+
+def corrected(predicted: Pixels, scales: list[Ints], step: int) -> Pixels:
+    """Return a prediction `(H, W, 3)` with its residual, whose sides are padded ones, as pixels."""
+    return painted_over(predicted, _phases(scales, step), _colours())
+
+
+def _phases(scales: list[Ints], step: int) -> Ints:
+    """Return the three planes of a residual in four phases each."""
     sized = []
     for y, shift in zip(scales, shifts(LEVELS), strict=True):
         lost = STEP_BITS - _SIGNAL_BITS + shift
-        signal = (y.astype(np.int64) * step + (1 << lost >> 1)) >> lost
-        sized.append(np.clip(signal, -_MOST, _MOST).astype(np.int32))
-    picture = sized[0]
-    for double, bands in zip(_doublings(), sized[1:], strict=True):
-        picture = shuffled(double(extended_exact(picture, bands)))
-    pixels = _colours()(picture)
-    whole: Ints = (pixels + (1 << _SIGNAL_BITS >> 1)) >> _SIGNAL_BITS
-    return whole.transpose(1, 2, 0)
+        sized.append(signals(y, np.full(len(y), step), lost, _MOST))
+    picture, *others = sized
+    for level, (double, bands) in enumerate(zip(_doublings(), others, strict=True)):
+        phases = double(extended_exact(picture, bands))
+        if level + 1 < LEVELS:
+            picture = shuffled(phases)
+    return phases
 
 
 @cache
@@ -88,8 +103,8 @@ def _doublings() -> list[Convolution]:
 
 
 @cache
-def _colours() -> Convolution:
+def _colours() -> Colours:
     layer = nn.Conv2d(COLOURS, 3, 1)
     layer.weight.data.copy_(COLOUR_AXES.T[:, :, None, None])
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-    return Convolution(layer, _WEIGHT_BITS)
+    return Convolution(layer, _WEIGHT_BITS).colours(1, _SIGNAL_BITS)

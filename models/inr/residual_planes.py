@@ -23,7 +23,7 @@ from omnicodec.models.inr.exact_arm import (
 )
 from omnicodec.models.inr.pyramid import LARGEST, Plane, planes, shapes, sources
 from omnicodec.models.inr.residual import BLOCK, LEVELS
-from omnicodec.models.kernels import Integer, kernel
+from omnicodec.models.kernels import Integer, inlined, kernel
 
 Active = NDArray[np.bool_]
 
@@ -91,7 +91,7 @@ def cost_table() -> NDArray[np.float32]:
     return np.ascontiguousarray(nats / np.log(2), np.float32)
 
 
-@kernel
+@inlined
 def see(around: Around, r: Integer, c: Integer, room: Room) -> None:
     """Put the contexts from other planes into `room`."""
     x = room.contexts
@@ -104,7 +104,7 @@ def see(around: Around, r: Integer, c: Integer, room: Room) -> None:
     x[KNOWN + 3] = _size(around.fourth, around.ups[3], r, c)
 
 
-@kernel
+@inlined
 def _size(plane: Ints, up: Integer, r: Integer, c: Integer) -> Integer:
     """Return the mean size of 3x3 around, divided by 8 instead of 9."""
     if up < 0:

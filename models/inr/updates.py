@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from omnicodec.models.inr.arm_kernels import CLASSES, LEAST, RATIO
+from omnicodec.models.inr.classes import class_of
 from omnicodec.models.inr.exact_arm import SHAPES
 from omnicodec.models.inr.image import ImageInr
 from omnicodec.models.inr.pyramid import LARGEST, SCALES
+from omnicodec.models.inr.synthesis import Synthesis
 
 Ints = NDArray[np.int32]
 
@@ -28,7 +31,7 @@ MIDDLE_CHOICE: Final = 7
 
 @dataclass(frozen=True)
 class Update:
-    """Integers in units of `2**-fraction`, and the class of their sizes."""
+    """Integers in units of `2**-fraction`, the class of their sizes, and their bits, if known."""
 
     values: Ints
     fraction: int
@@ -42,9 +45,13 @@ def groups(network: ImageInr) -> list[list[nn.Parameter]]:
     The models of the two finest scales, the last doubling, and the correction.
     """
     finest = [network.arms[scale] for scale in ARM_GROUPS]
-    synthesis = network.synthesis
+    arms = [[getattr(some, name) for name in SHAPES] for some in finest]
+    return [*arms, *synthesis_groups(network.synthesis)]
+
+
+def synthesis_groups(synthesis: Synthesis) -> list[list[nn.Parameter]]:
+    """Return those of `groups` that are the synthesis's."""
     return [
-        *([getattr(arms, name) for name in SHAPES] for arms in finest),
         list(synthesis.doublings[-1].parameters()),
         [*synthesis.first.parameters(), *synthesis.second.parameters(),
          *synthesis.last.parameters(), *synthesis.colours.parameters()],
@@ -69,17 +76,8 @@ def quantized(change: Tensor, fraction: int) -> Update:
     """Return a change of weights as an update, with the class that codes it in the fewest bits."""
     steps = (change.double() * (1 << fraction)).round().clamp(-LARGEST, LARGEST)
     values = steps.to(torch.int32).cpu().numpy()
-    sizes, counts = np.unique(np.abs(values), return_counts=True)
-    scales = LEAST * RATIO ** np.arange(CLASSES)[:, None]
-    edges = (sizes - 0.5) / scales
-    shares = np.where(
-        sizes == 0,
-        1 - np.exp(-0.5 / scales),
-        0.5 * np.exp(-np.abs(edges)) * (1 - np.exp(-1 / scales)),
-    )
-    bits = -(np.log2(np.maximum(shares, 2.0**-24)) * counts).sum(1)
-    which = int(bits.argmin())
-    return Update(values, fraction, which, float(bits[which]))
+    which, bits = class_of(values)
+    return Update(values, fraction, which, bits)
 
 
 def changed(base: Tensor, update: Update | None) -> Tensor:
@@ -87,3 +85,18 @@ def changed(base: Tensor, update: Update | None) -> Tensor:
     if update is None:
         return base
     return base + torch.from_numpy(update.values).to(base) / (1 << update.fraction)
+
+
+def heads_of(updates: Sequence[Update | None]) -> Ints:
+    """Return each group's fraction and 1 + its class; 0 and 0 where it has no update."""
+    pairs = [(u.fraction, 1 + u.which) if u else (0, 0) for u in updates]
+    return np.array(pairs, np.int32).reshape(-1)
+
+
+def from_heads(heads: Ints, values: Sequence[Ints]) -> list[Update | None]:
+    """Return the updates of heads, as `heads_of` gives them, and of integers."""
+    pairs = heads.reshape(-1, 2).tolist()
+    return [
+        Update(own, fraction, which - 1, math.nan) if which else None
+        for (fraction, which), own in zip(pairs, values, strict=True)
+    ]

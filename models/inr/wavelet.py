@@ -7,12 +7,14 @@ resolution, in which it fits.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from omnicodec.models.inr.exact_kernels import Ints, extend
 
 TAPS: Final = 5
 """Positions of half the resolution, a side, that a result sees."""
@@ -60,15 +62,15 @@ def extended(picture: Tensor, bands: Tensor) -> Tensor:
     return torch.cat(parts, 1).contiguous(memory_format=torch.channels_last)
 
 
-def extended_exact(picture: NDArray[Any], bands: NDArray[Any]) -> NDArray[Any]:
+def extended_exact(picture: Ints, bands: Ints) -> Ints:
     """Return what `extended` does, for arrays `(C, h, w)`."""
-    kinds = (picture, bands[0::3], bands[1::3], bands[2::3])
     height, width = picture.shape[1:]
-    parts = [
-        part[:, _mirror(height, high=kind > 1)][:, :, _mirror(width, high=kind % 2 == 1)]
-        for kind, part in enumerate(kinds)
-    ]
-    return np.concatenate(parts)
+    out = np.empty((len(picture) + len(bands), height + 4, width + 4), np.int32)
+    rows, columns = (
+        np.stack([_mirror(size, high=False), _mirror(size, high=True)]) for size in (height, width)
+    )
+    extend(picture, bands, rows, columns, out)
+    return out
 
 
 def _mirror(size: int, *, high: bool) -> NDArray[np.intp]:

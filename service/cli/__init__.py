@@ -6,6 +6,7 @@
     files.py      inputs, outputs, stdin, stdout; what is refused before any work
     naming.py     default output names
     screen.py     how far the work is
+    excerpt.py    some frames of a video
     long_work.py  encodes of minutes: their checkpoints, and Ctrl-C
 
 Nothing heavy is imported at the top of these modules: `omnicodec --help` has to be quick.

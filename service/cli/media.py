@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from omnicodec.service.cli.console import UsageError
-from omnicodec.service.cli.naming import STDIN
+from omnicodec.service.cli.console import UsageError, note
+from omnicodec.service.cli.naming import STDIN, shown_name
 from omnicodec.service.cli.pipes import Pipe
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ def open_media(
     spec = describe(codec or choose_codec(file, data, compressing=compressing))
     require(spec, settings)
     if raw is None:
+        if spec.modality == "image" and (count := _pictures_in(data)) > 1:
+            note(f"{shown_name(file)}: the first of {count:,} pictures; -c video/inr takes all")
         return spec, MODALITIES[spec.modality].open(data)
     if spec.modality != "video":
         raise UsageError(f"--raw is for codecs of video, and {spec.name} is none")
@@ -93,6 +96,25 @@ def check_raw_format(text: str) -> None:
     if text and text not in PIXEL_FORMATS:
         known = ", ".join(PIXEL_FORMATS)
         raise UsageError(f"--raw: unknown pixel format {text!r}; known: {known}")
+
+
+def parse_frames(text: str) -> slice | None:
+    """Return the frames that --frames names, None without; raises `UsageError`."""
+    if not text:
+        return None
+    found = re.fullmatch(r"\s*(-?[0-9]{1,18})?\s*(?:(:)\s*(-?[0-9]{1,18})?)?\s*", text)
+    if not found or not any(found.groups()):
+        raise UsageError(
+            f"--frames: {text!r} is not A:B, as in 100:200, :50 or -25:, counted in frames from 0"
+        )
+    start, stop = (int(part) if part else None for part in (found[1], found[3]))
+    if not found[2] and start is not None:
+        stop = start + 1 or None  # behind -1 is the end
+    if start is not None and stop is not None and start >= stop and (start < 0) == (stop < 0):
+        raise UsageError(
+            f"--frames: {text} is no frame: A has to be before B, which is not among them"
+        )
+    return slice(start, stop)
 
 
 def sound_codec(
@@ -152,6 +174,19 @@ def _modality(file: str) -> str:
 
     ending = "" if file == STDIN else Path(file).suffix.lower()
     return next((name for name, kind in MODALITIES.items() if ending in kind.suffixes), "")
+
+
+def _pictures_in(data: bytes) -> int:
+    """Return how many frames an animated GIF has; 1 for any other file."""
+    if not data.startswith(b"GIF8"):
+        return 1
+    from PIL import Image as Pillow
+
+    try:
+        with Pillow.open(io.BytesIO(data), formats=["GIF"]) as picture:
+            return int(getattr(picture, "n_frames", 1))
+    except Exception:  # its reader will say what is wrong with it
+        return 1
 
 
 def _begins_as_picture(data: bytes) -> bool:

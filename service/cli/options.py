@@ -190,6 +190,17 @@ RAW_OUTPUT = Annotated[
     ),
 ]
 
+Frames = Annotated[
+    str,
+    typer.Option(
+        "--frames",
+        metavar="A:B",
+        show_default=False,
+        help="Of video, only the frames from A up to B, without B, and their sound: 100:200, :50, "
+        "-25: for the last 25, or 7 for one. They count from 0. Default: all.",
+    ),
+]
+
 Chunk = Annotated[
     float | None,
     typer.Option(

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -13,10 +16,6 @@ T = TypeVar("T")
 _PIECE = 1 << 16
 
 
-class _Stop(Exception):
-    """Ends a read that waits."""
-
-
 class Pipe:
     """A pipe whose beginning can be looked at, and that a signal can end.
 
@@ -25,7 +24,7 @@ class Pipe:
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
-        self._reading = False
+        self._waker: int | None = None
         self.head = b""
         """What was looked at, and not read yet."""
 
@@ -61,17 +60,23 @@ class Pipe:
         return False
 
     def _take(self, size: int) -> bytes:
-        piece = b""
-        try:
-            self._reading = True
-            if not self.stopped:
-                stream: Any = self._stream
-                piece = getattr(stream, "read1", stream.read)(size)
-            self._reading = False
-        except _Stop:
-            pass
+        self._wait()
+        if self.stopped:
+            return b""
+        stream: Any = self._stream
+        piece: bytes = getattr(stream, "read1", stream.read)(size)
         self.taken += len(piece)
         return piece
+
+    def _wait(self) -> None:
+        """Return when the stream has something, or has ended, or was stopped by a signal."""
+        # No signal may end the read itself: what it has taken from the stream would be lost.
+        while self._waker is not None and not self.stopped:
+            sources: list[IO[bytes] | int] = [self._stream, self._waker]
+            ready, _, _ = select.select(sources, [], [])
+            if self._stream in ready:
+                return
+            os.read(self._waker, 1)
 
     @contextlib.contextmanager
     def ended_by_signals(self) -> Iterator[None]:
@@ -84,17 +89,34 @@ class Pipe:
             if self.stopped:
                 raise KeyboardInterrupt
             self.stopped = True
-            if self._reading:
-                self._reading = False
-                raise _Stop
 
         numbers = (signal.SIGINT, signal.SIGTERM)
-        before = [signal.signal(number, stop) for number in numbers]
+        with self._woken_by_signals():
+            before = [signal.signal(number, stop) for number in numbers]
+            try:
+                yield
+            finally:
+                for number, handler in zip(numbers, before, strict=True):
+                    signal.signal(number, handler)
+
+    @contextlib.contextmanager
+    def _woken_by_signals(self) -> Iterator[None]:
+        """Have signals end `_wait`, also those that come right before it; files only can wait."""
+        try:
+            self._stream.fileno()
+        except (AttributeError, io.UnsupportedOperation):
+            yield
+            return
+        self._waker, written = os.pipe()
+        os.set_blocking(written, False)
+        before = signal.set_wakeup_fd(written, warn_on_full_buffer=False)
         try:
             yield
         finally:
-            for number, handler in zip(numbers, before, strict=True):
-                signal.signal(number, handler)
+            signal.set_wakeup_fd(before)
+            os.close(self._waker)
+            os.close(written)
+            self._waker = None
 
 
 class Stdout:

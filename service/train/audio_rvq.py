@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from safetensors.numpy import save_file
 from torch import Tensor, nn
 
 from omnicodec.codecs import InvalidInput
-from omnicodec.codecs.registry import resolve_device
 from omnicodec.models.audio.rvq import AudioRVQ, AudioRVQConfig
 from omnicodec.service.train.audio_prior import (
     AudioPriorSettings,
@@ -32,6 +31,7 @@ from omnicodec.service.train.run import Run
 from omnicodec.service.train.settings import split_settings
 from omnicodec.service.train.sounds import Augmentation, Sound, crops, read_sounds
 from omnicodec.service.train.spectral_loss import SpectralLoss
+from omnicodec.service.train.training import Training
 
 # The shards of ../shared/data, whose voices are few (160 clips of one task, one German reader),
 # and whose sounds are mostly noises; other data sets have other names.
@@ -102,15 +102,17 @@ class AudioRVQRecipe:
         """Train on the sounds below `data`; return the folder of the exported weights."""
         size = self.crop_hops * self.network.hop
         sounds = read_sounds(data, GROUP_WEIGHTS, self.network.rate, size // 4)
-        return Training(self, sounds, run).go()
+        return _Training(self, sounds, run).go()
 
 
-class Training:
+class _Training(Training):
     """The moving parts of one sitting."""
 
+    log_every: ClassVar[int] = 50
+
     def __init__(self, recipe: AudioRVQRecipe, sounds: list[Sound], run: Run) -> None:
-        self.recipe, self.run = recipe, run
-        self.device = torch.device(resolve_device(run.options.device))
+        super().__init__(run)
+        self.recipe = recipe
         torch.manual_seed(run.options.seed)
         self.held_out = sounds[:: recipe.held_out]
         self.sounds = [s for i, s in enumerate(sounds) if i % recipe.held_out] or sounds
@@ -159,25 +161,12 @@ class Training:
         self.learner.resume(self.config)
 
     def go(self) -> Path:
-        run = self.run
-        totals: dict[str, float] = {}
         if not self.codebooks.started:
             self._fit_codebooks()
-        while run.progress < 1:
-            loss, parts = self._loss(self._batch(run.step))
-            factor = self.learner.step(loss)
-            for name, value in parts.items():
-                totals[name] = totals.get(name, 0.0) + value.item() / 50
-            if run.step % 50 == 0:
-                run.log(**totals, rate=factor)
-                totals = {}
-            if run.step % run.options.validate_every == 0:
-                self._validate()
-            if run.checkpoint_due():
-                self.learner.save(self.config)
-        self._validate()
-        self.learner.save(self.config)
-        return self.export()
+        return super().go()
+
+    def _step(self) -> tuple[Tensor, dict[str, Tensor]]:
+        return self._loss(self._batch(self.run.step))
 
     def _batch(self, step: int) -> Tensor:
         recipe = self.recipe

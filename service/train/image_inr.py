@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from omnicodec.codecs.prior.laplace import laplace_tables
-from omnicodec.codecs.registry import resolve_device
 from omnicodec.models import weights
 from omnicodec.models.inr.arm import arm_integers
 from omnicodec.models.inr.arm_kernels import CLASSES, LEAST, RATIO
@@ -39,6 +38,7 @@ from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.pictures import crops, read_pictures, whole
 from omnicodec.service.train.run import Run
 from omnicodec.service.train.settings import split_settings
+from omnicodec.service.train.training import Training
 
 VALIDATION_QUALITIES: Final = (25.0, 45.0, 65.0)
 
@@ -81,12 +81,12 @@ class ImageInrRecipe:
         return _Training(self, data, run).go()
 
 
-class _Training:
+class _Training(Training):
     """The moving parts of one sitting."""
 
     def __init__(self, recipe: ImageInrRecipe, data: Path, run: Run) -> None:
-        self.recipe, self.run = recipe, run
-        self.device = torch.device(resolve_device(run.options.device))
+        super().__init__(run)
+        self.recipe = recipe
         torch.manual_seed(run.options.seed)
         self.pictures = read_pictures(data, GROUP_WEIGHTS, recipe.crop)
         run.report(f"{len(self.pictures)} pictures, device {self.device}")
@@ -117,32 +117,16 @@ class _Training:
         self.config = {**asdict(recipe), "network": recipe.network.to_dict()}
         self.learner.resume(self.config)
 
-    def go(self) -> Path:
-        run = self.run
-        sums, seen = np.zeros(3), 0
-        while run.progress < 1:
-            # Seeded by step: a resumed run sees what an undisturbed one would have seen.
-            seed = hash((run.options.seed, run.step))
-            pixels = self._pixels(seed).to(self.device, memory_format=torch.channels_last)
-            quality = np.random.default_rng(abs(seed)).uniform(0, 90)
-            torch.manual_seed(seed)
-            bits, error = self._pass(self.network, pixels, quality, hard=None)
-            weight = weight_of(quality)
-            loss = (bits + error / weight) * math.sqrt(weight / MIDDLE)
-            factor = self.learner.step(loss)
-            sums += loss.item(), bits.item(), math.log10(error.item())
-            seen += 1
-            if run.step % 100 == 0:
-                mean = sums / seen
-                run.log(loss=mean[0], bpp=mean[1], psnr=-10 * mean[2], rate=factor)
-                sums, seen = np.zeros(3), 0
-            if run.step % run.options.validate_every == 0:
-                self._validate()
-            if run.checkpoint_due():
-                self.learner.save(self.config)
-        self._validate()
-        self.learner.save(self.config)
-        return self.export()
+    def _step(self) -> tuple[Tensor, dict[str, float]]:
+        seed = self.seed
+        pixels = self._pixels(seed).to(self.device, memory_format=torch.channels_last)
+        quality = np.random.default_rng(abs(seed)).uniform(0, 90)
+        torch.manual_seed(seed)
+        bits, error = self._pass(self.network, pixels, quality, hard=None)
+        weight = weight_of(quality)
+        loss = (bits + error / weight) * math.sqrt(weight / MIDDLE)
+        psnr = -10 * math.log10(error.item())
+        return loss, {"loss": loss.item(), "bpp": bits.item(), "psnr": psnr}
 
     def _pixels(self, seed: int) -> Tensor:
         """Return a batch in 0 to 1."""

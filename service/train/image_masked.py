@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from omnicodec.codecs import InvalidInput
 from omnicodec.codecs.image._vq import MASKED, VQCodec
-from omnicodec.codecs.registry import load, resolve_device
+from omnicodec.codecs.registry import load
 from omnicodec.models import weights
 from omnicodec.models.image.masked import MaskedTokens, MaskedTokensConfig
 from omnicodec.models.layers import channels_last
@@ -28,6 +28,7 @@ from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.pictures import read_pictures
 from omnicodec.service.train.run import Run
 from omnicodec.service.train.settings import split_settings
+from omnicodec.service.train.training import Training
 
 NAME: Final = "image/masked"
 
@@ -72,12 +73,11 @@ class ImageMaskedRecipe:
         return _Training(self, data, run).go()
 
 
-class _Training:
+class _Training(Training):
     """The moving parts of one sitting."""
 
     def __init__(self, recipe: ImageMaskedRecipe, data: Path, run: Run) -> None:
-        self.run = run
-        self.device = torch.device(resolve_device(run.options.device))
+        super().__init__(run)
         self.folder = Path(recipe.of) if Path(recipe.of).is_dir() else None
         codec = load(self.folder or recipe.of, device=run.options.device)
         if not isinstance(codec, VQCodec):
@@ -112,27 +112,12 @@ class _Training:
         }  # fmt: skip
         self.learner.resume(self.config)
 
-    def go(self) -> Path:
-        run = self.run
-        total, seen = 0.0, 0
-        while run.progress < 1:
-            # Seeded by step: a resumed run sees what an undisturbed one would have seen.
-            indices, missing = self._batch(hash((run.options.seed, run.step)))
-            with torch.autocast(self.device.type, torch.bfloat16):
-                logits = self.learner.network(indices, missing)
-            loss = _nats(self.learner.network, logits, indices, missing)
-            factor = self.learner.step(loss)
-            total, seen = total + loss.item(), seen + 1
-            if run.step % 100 == 0:
-                run.log(train_nats=total / seen, rate=factor)
-                total, seen = 0.0, 0
-            if run.step % run.options.validate_every == 0:
-                self._validate()
-            if run.checkpoint_due():
-                self.learner.save(self.config)
-        self._validate()
-        self.learner.save(self.config)
-        return self.export()
+    def _step(self) -> tuple[Tensor, dict[str, float]]:
+        indices, missing = self._batch(self.seed)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            logits = self.learner.network(indices, missing)
+        loss = _nats(self.learner.network, logits, indices, missing)
+        return loss, {"train_nats": loss.item()}
 
     def _batch(self, seed: int) -> tuple[Tensor, Tensor]:
         rng = random.Random(seed)

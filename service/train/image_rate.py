@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from omnicodec.codecs import InvalidInput
 from omnicodec.codecs.image._rate_prior import config_of
-from omnicodec.codecs.registry import resolve_device
 from omnicodec.models import weights
 from omnicodec.models.image.context import GROUPS, ContextModel, bits
 from omnicodec.models.image.lapped import lapped_kernels
@@ -39,6 +38,7 @@ from omnicodec.service.train.learner import Learner
 from omnicodec.service.train.pictures import Picture, crops, read_pictures, whole
 from omnicodec.service.train.run import Run
 from omnicodec.service.train.settings import split_settings
+from omnicodec.service.train.training import Training
 
 VALIDATION_QUALITIES = (15.0, 30.0, 50.0)
 
@@ -118,12 +118,12 @@ class Trained(nn.Module):
         return self.rate.render(rounded, quality), information
 
 
-class _Training:
+class _Training(Training):
     """The moving parts of one sitting."""
 
     def __init__(self, recipe: ImageRateRecipe, data: Path, run: Run) -> None:
-        self.recipe, self.run = recipe, run
-        self.device = torch.device(resolve_device(run.options.device))
+        super().__init__(run)
+        self.recipe = recipe
         torch.manual_seed(run.options.seed)
         self.pictures = read_pictures(data, GROUP_WEIGHTS, recipe.crop)
         run.report(f"{len(self.pictures)} pictures, device {self.device}")
@@ -163,38 +163,21 @@ class _Training:
         for channel in torch.nonzero(chosen[: GROUPS[0]] % size**2 == 0).flatten():
             network.context.lowest.linear.data[channel, [channel, 2 * GROUPS[0] + channel]] = 0.5
 
-    def go(self) -> Path:
-        run, recipe = self.run, self.recipe
-        sums, seen = torch.zeros(3), 0
-        while run.progress < 1:
-            # Seeded by step: a resumed run sees what an undisturbed one would have seen.
-            seed = hash((run.options.seed, run.step))
-            batch = next(crops(self.pictures, recipe.crop, recipe.batch, seed, recipe.zoom))
-            pixels = batch.to(self.device, memory_format=torch.channels_last)
-            quality = self._qualities(seed)
-            torch.manual_seed(seed)
-            with torch.autocast(self.device.type, torch.bfloat16):
-                drawn, information = self.network(pixels, quality)
-            error = PEAK**2 * (drawn.float() - pixels).square().mean((1, 2, 3))
-            rate = information / pixels[0, 0].numel()
-            weight = weight_of(quality, recipe.network)
-            # The square root evens out what qualities count: costs grow with the weight.
-            loss = ((rate + weight * error) / weight.sqrt()).mean()
-            factor = self.learner.step(loss)
-            sums += torch.tensor([loss.item(), rate.mean().item(), error.log10().mean().item()])
-            seen += 1
-            if run.step % 100 == 0:
-                mean = (sums / seen).tolist()
-                psnr = 20 * math.log10(255) - 10 * mean[2]
-                run.log(loss=mean[0], bpp=mean[1], psnr=psnr, rate=factor)
-                sums, seen = torch.zeros(3), 0
-            if run.step % run.options.validate_every == 0:
-                self._validate()
-            if run.checkpoint_due():
-                self.learner.save(self.config)
-        self._validate()
-        self.learner.save(self.config)
-        return self.export()
+    def _step(self) -> tuple[Tensor, dict[str, float]]:
+        recipe, seed = self.recipe, self.seed
+        batch = next(crops(self.pictures, recipe.crop, recipe.batch, seed, recipe.zoom))
+        pixels = batch.to(self.device, memory_format=torch.channels_last)
+        quality = self._qualities(seed)
+        torch.manual_seed(seed)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            drawn, information = self.network(pixels, quality)
+        error = PEAK**2 * (drawn.float() - pixels).square().mean((1, 2, 3))
+        rate = information / pixels[0, 0].numel()
+        weight = weight_of(quality, recipe.network)
+        # The square root evens out what qualities count: costs grow with the weight.
+        loss = ((rate + weight * error) / weight.sqrt()).mean()
+        psnr = 20 * math.log10(255) - 10 * error.log10().mean().item()
+        return loss, {"loss": loss.item(), "bpp": rate.mean().item(), "psnr": psnr}
 
     def _qualities(self, seed: int) -> Tensor:
         drawn = torch.rand(2, self.recipe.batch, generator=torch.Generator().manual_seed(seed))

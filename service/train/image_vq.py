@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnicodec.codecs.prior import StaticPrior
-from omnicodec.codecs.registry import resolve_device
 from omnicodec.models import weights
 from omnicodec.models.image.vq import ImageVQ, ImageVQConfig
 from omnicodec.models.layers import channels_last
@@ -28,6 +27,7 @@ from omnicodec.service.train.picture_critics import PictureDiscriminators, judge
 from omnicodec.service.train.pictures import crops, read_pictures, whole
 from omnicodec.service.train.run import Run
 from omnicodec.service.train.settings import split_settings
+from omnicodec.service.train.training import Training
 
 # The shards of ../shared/data are many pictures of few kinds (clothes, groceries); what is
 # more general counts more. Other data sets have other names and are not touched by this.
@@ -112,12 +112,12 @@ class ImageVQ8Recipe(ImageVQRecipe):
     )
 
 
-class _Training:
+class _Training(Training):
     """The moving parts of one sitting."""
 
     def __init__(self, recipe: ImageVQRecipe, data: Path, run: Run) -> None:
-        self.recipe, self.run = recipe, run
-        self.device = torch.device(resolve_device(run.options.device))
+        super().__init__(run)
+        self.recipe = recipe
         torch.manual_seed(run.options.seed)
         self.pictures = read_pictures(data, GROUP_WEIGHTS, recipe.crop)
         run.report(f"{len(self.pictures)} pictures, device {self.device}")
@@ -156,32 +156,18 @@ class _Training:
         self.network, self.average = self.learner.network, self.learner.average
         self.config = {**asdict(recipe), "network": recipe.network.to_dict()}
         self.learner.resume(self.config)
+        self.forward = torch.compile(self.network) if recipe.compile else self.network
 
-    def go(self) -> Path:
-        run, recipe = self.run, self.recipe
-        forward = torch.compile(self.network) if recipe.compile else self.network
-        batches = self._batches()
-        totals: dict[str, float] = {}
-        since = run.step
-        while run.progress < 1:
-            pixels = next(batches)
-            with torch.autocast(self.device.type, torch.bfloat16):
-                drawn = forward(pixels).float()
-            loss, parts = self._loss(drawn, pixels)
-            factor = self.learner.step(loss)
-            for name, value in parts.items():
-                totals[name] = totals.get(name, 0.0) + value.item()
-            if run.step % 100 == 0:
-                means = {name: total / (run.step - since) for name, total in totals.items()}
-                run.log(train_psnr=_psnr(means.pop("squared")), **means, rate=factor)
-                totals, since = {}, run.step
-            if run.step % run.options.validate_every == 0:
-                self._validate()
-            if run.checkpoint_due():
-                self.learner.save(self.config)
-        self._validate()
-        self.learner.save(self.config)
-        return self.export()
+    def _step(self) -> tuple[Tensor, dict[str, Tensor]]:
+        recipe = self.recipe
+        batch = next(crops(self.pictures, recipe.crop, recipe.batch, self.seed, recipe.zoom))
+        pixels = batch.to(self.device, memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16):
+            drawn = self.forward(pixels).float()
+        return self._loss(drawn, pixels)
+
+    def _shown(self, means: dict[str, float]) -> dict[str, float]:
+        return {"train_psnr": _psnr(means.pop("squared")), **means}
 
     def _loss(self, drawn: Tensor, pixels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the loss of a batch, and its parts for the log."""
@@ -196,15 +182,6 @@ class _Training:
         gradient = self.balancer.gradient(losses, leaf)
         parts = {**losses, "discriminator": judged.own}
         return (drawn * gradient).sum(), {k: v.detach() for k, v in parts.items()}
-
-    def _batches(self) -> Iterator[Tensor]:
-        recipe, seed = self.recipe, self.run.options.seed
-        while True:
-            # Seeded by step: a resumed run sees what an undisturbed one would have seen.
-            one = crops(
-                self.pictures, recipe.crop, recipe.batch, hash((seed, self.run.step)), recipe.zoom
-            )
-            yield next(one).to(self.device, memory_format=torch.channels_last)
 
     def _validate(self) -> None:
         if self.run.options.validation is None:

@@ -28,7 +28,6 @@ from omnicodec.models import weights
 from omnicodec.models.inr.arm import Arms, arm_integers, floats_of, laplace_bits
 from omnicodec.models.inr.arm_kernels import INPUTS, LEAST, RATIO
 from omnicodec.models.inr.exact_arm import CONTEXT_BITS, RATE_BITS, room_for, shared_arms
-from omnicodec.models.inr.exact_synthesis import ExactSynthesis
 from omnicodec.models.inr.frames import Key, Pixels, Predicted, Renderer
 from omnicodec.models.inr.group import GroupEncoder
 from omnicodec.models.inr.image import ImageInr, ImageInrConfig, build, rate_of, weight_of
@@ -126,7 +125,7 @@ class _Training:
             seen = _Seen()
             for clip, quality in self._clips(round_):
                 encoder = GroupEncoder(
-                    Renderer(ExactSynthesis(self._network.synthesis), self._tensors),
+                    Renderer(self._network.synthesis, self._tensors),
                     self._tensors, arm_integers(self._arms),
                     self._key, clip, quality,
                 )  # fmt: skip

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from omnicodec.models.inr.arm_kernels import CLASSES, LEAST, RATIO
+from omnicodec.models.inr.arm_kernels import CLASSES
+from omnicodec.models.inr.classes import class_of
 from omnicodec.models.inr.hnerv.shape import Shape, parameters_for, shape_for
 
 Ints = NDArray[np.int32]
@@ -102,17 +103,6 @@ def quantized(numbers: NDArray[np.float64], finest: int, most: int) -> Quantized
     steps = np.clip(np.round(numbers * 2.0**fraction), -most, most).astype(np.int32)
     which, bits = class_of(steps)
     return Quantized(steps, fraction, which, bits)
-
-
-def class_of(values: Ints) -> tuple[int, float]:
-    """Return the class that codes integers in the fewest bits, and these."""
-    sizes, counts = np.unique(np.abs(values), return_counts=True)
-    scales = LEAST * RATIO ** np.arange(CLASSES)[:, None]
-    beyond = 0.5 * np.exp(-np.abs(sizes - 0.5) / scales) * -np.expm1(-1 / scales)
-    shares = np.where(sizes == 0, -np.expm1(-0.5 / scales), beyond)
-    bits = -(np.log2(np.maximum(shares, 2.0**-24)) * counts).sum(1)
-    which = int(bits.argmin())
-    return which, float(bits[which])
 
 
 def pack(parts: Sequence[Quantized], segments: Sequence[Segment]) -> Ints:

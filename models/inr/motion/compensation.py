@@ -8,13 +8,12 @@ its neighbour grows. Where both move alike, this changes nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from omnicodec.models.inr.bands import side_by_side
 from omnicodec.models.inr.motion.field import MEAN, QUARTER, SECOND, Ints, Motion, blocks
 from omnicodec.models.inr.motion.interpolation import FRACTION, Room, interpolate, room
 from omnicodec.models.kernels import Integer, kernel
@@ -58,10 +57,7 @@ def compensate(references: Sequence[Pixels], motion: Motion, *, threads: int = 1
     def band(n: int) -> None:
         _rows(planes[0], planes[-1], modes, vectors, edges[n], edges[n + 1], flat)
 
-    if count == 1:
-        band(0)
-    else:
-        list(_pool(count).map(band, range(count)))
+    side_by_side(band, range(count))
     return out
 
 
@@ -72,11 +68,6 @@ def check(motion: Motion, shape: tuple[int, ...], references: Sequence[Pixels]) 
     fits &= motion.vectors.shape == (len(references), 2 * h, 2 * w, 2)
     if not fits or any(x.shape != shape for x in references):
         raise ValueError(f"motion of {motion.vectors.shape} does not fit frames of {shape}")
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "omnicodec-motion")
 
 
 def plane_of(frame: Pixels) -> Pixels:

@@ -11,12 +11,14 @@ import typer
 from omnicodec.service.cli.batch import Done, Slow, Work, apart, run_each
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import UsageError, note
+from omnicodec.service.cli.excerpt import decompress_excerpt
 from omnicodec.service.cli.files import Outputs, open_input, read_rest
 from omnicodec.service.cli.media import (
     check_raw_format,
     check_settings,
     comes_in_pieces,
     open_media,
+    parse_frames,
     parse_raw,
     sound_codec,
 )
@@ -31,6 +33,7 @@ from omnicodec.service.cli.options import (
     Device,
     Effort,
     Force,
+    Frames,
     Json,
     MediaFiles,
     Method,
@@ -72,6 +75,7 @@ DECOMPRESS_EPILOG = """\
 Examples:
   omnicodec decompress photo.jpg.omc -o photo.webp
   omnicodec decompress notes.txt.omc -o - | less
+  omnicodec decompress clip.mp4.omc --frames 100:200 -o part.mp4
   omnicodec decompress --partial damaged.omc
   ssh host cat live.omc | omnicodec decompress - | aplay
   omnicodec decompress talk.omc --pcm s16le -o - | aplay -f cd
@@ -186,6 +190,7 @@ def decompress(
             help="Give back what a damaged or cut-off stream still holds. Default: refuse it.",
         ),
     ] = False,
+    frames: Frames = "",
     pcm: PCM_OUTPUT = "",
     raw: RAW_OUTPUT = "",
     as_json: Json = False,
@@ -199,16 +204,25 @@ def decompress(
     while its stream arrives, as a WAV without a length on stdout.
     """
     from omnicodec.codecs import Video, describe, load
-    from omnicodec.codecs.stream import decode_contents, frames, inspect, read_tokens
+    from omnicodec.codecs.stream import decode_contents, inspect, read_tokens
+    from omnicodec.codecs.stream.frames import CutOff, read_header
 
     check_pcm_format(pcm)
     check_raw_format(raw)
+    some = parse_frames(frames)
+    if pcm and some:
+        raise UsageError("--pcm is for sound, and --frames for video")
     outputs = Outputs(output, files, force=force, as_json=as_json)
 
     def work(file: str) -> Work:
         with open_input(file) as source:
+            if some is not None:
+                excerpt: Done = yield from decompress_excerpt(
+                    file, source, outputs, some, partial=partial, raw=raw, device=device
+                )
+                return excerpt
             if isinstance(source, Pipe):
-                source.look_for(frames.read_header, frames.CutOff)
+                source.look_for(read_header, CutOff)
                 header = inspect(source.head)
             else:
                 stream = read_rest(source)
@@ -269,7 +283,7 @@ def decompress(
 
 
 def _compressed(place: str, codec: str, before: int, after: int, item: Media) -> Done:
-    from omnicodec.codecs import Image
+    from omnicodec.codecs import Image, Video
 
     facts: dict[str, object] = {
         "output": place,
@@ -283,6 +297,10 @@ def _compressed(place: str, codec: str, before: int, after: int, item: Media) ->
     if isinstance(item, Image):
         facts["bits_per_pixel"] = 8 * after / (item.height * item.width)
         line += f", {facts['bits_per_pixel']:.3f} bits per pixel"
+    if isinstance(item, Video) and len(item.frames):
+        count, seconds = len(item.frames), float(len(item.frames) / item.fps)
+        facts |= {"frames": count, "seconds": seconds, "kbps": 8 * after / seconds / 1000}
+        line += f", {count:,} frames, {facts['kbps']:.2f} kbps"
     return Done(line, facts)
 
 

@@ -321,6 +321,27 @@ def test_playlists_are_not_followed_whatever_they_are_called(tmp_path: Path, nam
                 opened()
 
 
+def test_what_is_wrong_with_a_file_is_said_plainly() -> None:
+    out = io.BytesIO()
+    CLIP.save(out, ".mp4")
+    movie = out.getvalue()
+    index = movie.index(b"moov")
+    long = boxed(b"ftyp", b"isom") + struct.pack(">I4sQ", 1, b"mdat", 20) + b"more"
+    for data, words in (
+        (b"", "is empty"),
+        (b"#EXTM3U\nsecret.mkv", "a list of other files"),
+        (b"ffconcat version 1.0\nfile secret.mkv", "a list of other files"),
+        (movie[: index - 4], "is cut off"),
+        (movie[: index // 2], "is cut off"),
+        (movie[:12], "is cut off"),
+        (long, "is cut off"),
+        (long + boxed(b"moov", b""), "MP4, MOV, MKV"),
+        (b"some words", "MP4, MOV, MKV"),
+    ):
+        with pytest.raises(InvalidInput, match=words):
+            Video.open(data)
+
+
 def test_a_reference_movie_has_no_frames() -> None:
     target = boxed(b"rdrf", bytes(4) + b"url " + struct.pack(">I", 9) + b"film.mov\0")
     movie = boxed(b"ftyp", b"qt  \0\0\0\0qt  ") + boxed(

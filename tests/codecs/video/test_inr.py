@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL.Image as Pillow
 import pytest
 
 from omnicodec.codecs import Cancelled, CorruptStream, InvalidInput, Progress, Video, Work, load
+from omnicodec.codecs.image._inr_prior import from_ids, to_ids
 from omnicodec.codecs.prior import Span
 from omnicodec.codecs.stream import read_tokens, write_tokens
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.codecs.video import _inr_fit, _inr_format
 from omnicodec.codecs.video._inr_format import groups_of, pack, unpack
+from omnicodec.models.inr.fit import PictureFit
+from omnicodec.models.inr.frames import Key
+from omnicodec.models.inr.order import order
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 PIXELS = "04c49dcd780ae603aad905f31ad08ef64b767ad6039c5e991469bddb493c6b42"
@@ -111,6 +118,74 @@ def test_a_range_of_frames(codec) -> None:
         np.testing.assert_array_equal(part.frames, whole.frames[frames.start : frames.stop])
 
 
+@pytest.fixture
+def quick_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_inr_fit, "KEY_STEPS", {"fast": 0, "normal": 24})
+
+
+@pytest.mark.usefixtures("quick_fits", "short_groups")
+def test_networks_of_key_frames_begin_with_the_last_ones(
+    codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins = []
+
+    class Fit(PictureFit):
+        def __init__(self, *arguments: Any, begin: Any) -> None:
+            begins.append(list(begin))
+            super().__init__(*arguments, begin=begin)
+
+    monkeypatch.setattr(_inr_fit, "PictureFit", Fit)
+    # Stripes of a pixel or two in pure colours: nothing that the shared networks expect.
+    y, x = np.mgrid[:96, :128]
+    waves = [[np.sin((x + n) / 3), np.sin(y / 4), np.sin((x + y) / 5)] for n in range(7)]
+    item = Video(255 * (np.moveaxis(np.array(waves), 1, 3) > 0).astype(np.uint8), 25)
+    (tokens,) = codec.encode([item], quality=60, effort="normal")
+    rows = from_ids(tokens.ids.reshape(tokens.grid))
+    updates = []
+    for row, group in zip(rows, groups_of(7, 2), strict=True):
+        frames = unpack(row, len(group), 96, 128, codec.prior.sizes)
+        assert isinstance(frames[0], Key)
+        updates.append(frames[0].updates)
+        packed = pack(frames, 96, 128)
+        np.testing.assert_array_equal(packed, row[: packed.size])
+    assert any(updates[0])
+    assert any(updates[1])
+    assert begins[0] == []
+    for found, coded in zip(begins[1], updates[0], strict=True):
+        assert (found is None) == (coded is None)
+        if found:
+            np.testing.assert_array_equal(found.values, coded.values)
+    stream = write_tokens(tokens, codec)
+    back = read_tokens(stream, codec=codec).tokens
+    np.testing.assert_array_equal(back.ids, tokens.ids)
+    (decoded,) = codec.decode([back])
+    plain = [replace(frames[0], updates=()), *frames[1:]]
+    ids = tokens.ids.reshape(tokens.grid).copy()
+    row = to_ids(pack(plain, 96, 128))
+    ids[1], ids[1, : row.size] = 0, row
+    other = Tokens(tokens.codec, tokens.fingerprint, ids.reshape(1, -1), tokens.grid, tokens.extent)
+    (without,) = codec.decode([other])
+    assert psnr(decoded.frames[3:], item.frames[3:]) > psnr(without.frames[3:], item.frames[3:]) + 1
+    stream = write_tokens(other, codec)
+    np.testing.assert_array_equal(read_tokens(stream, codec=codec).tokens.ids, other.ids)
+
+
+def test_a_scene_begins_with_a_key_frame(codec) -> None:
+    colours = np.random.default_rng(5).integers(0, 256, (9, 13, 3)).astype(np.uint8)
+    other = np.asarray(Pillow.fromarray(colours).resize((160, 96), Pillow.Resampling.BICUBIC))
+    scenes = [clip(11, 96, 160).frames, np.stack([np.roll(other, n, 1) for n in range(9)])]
+    item = Video(np.concatenate(scenes), 25)
+    (tokens,) = codec.encode([item], quality=50)
+    frames = unpack(from_ids(tokens.ids[0]), 20, 96, 160, codec.prior.sizes)
+    keys = [s.frame for s, f in zip(order(20), frames, strict=True) if isinstance(f, Key)]
+    assert keys == [0, 16], "the first anchor of the other scene"
+    (decoded,) = codec.decode([read_tokens(write_tokens(tokens, codec), codec=codec).tokens])
+    assert min(map(psnr, decoded.frames, item.frames)) > 25
+    (tokens,) = codec.encode([clip(20, 96, 160)], quality=50)
+    frames = unpack(from_ids(tokens.ids[0]), 20, 96, 160, codec.prior.sizes)
+    assert sum(isinstance(frame, Key) for frame in frames) == 1
+
+
 def test_groups_cover_all_frames() -> None:
     for frames in (1, 5, 144, 145, 1000):
         groups = groups_of(frames, -(-frames // 144))
@@ -152,10 +227,8 @@ def test_cancelled_work_goes_on_where_it_was(codec, tmp_path: Path) -> None:
 
 def test_rows_are_frames_and_back(codec) -> None:
     (tokens,) = codec.encode([clip(6, 40, 40)])
-    from omnicodec.codecs.image._inr_prior import from_ids
-
     row = from_ids(tokens.ids[0])
-    frames = unpack(row, 6, 40, 40)
+    frames = unpack(row, 6, 40, 40, codec.prior.sizes)
     np.testing.assert_array_equal(pack(frames, 40, 40), row)
 
 
@@ -172,23 +245,12 @@ def test_any_tokens_in_range_decode(codec) -> None:
     assert not codec.decode([tokens], missing=[lost])[0].frames.any()
 
 
-def test_hostile_chunks(codec) -> None:
+def test_hostile_chunks(codec, hostile_chunks) -> None:
     (tokens,) = codec.encode([clip(4, 40, 40)])
     prior, span = codec.prior, Span(tokens.grid, 0, len(tokens))
-    data = prior.encode(tokens.ids, span)
-    for bad in (b"", data[:5], data[:30], data + b"\0\0", b"\xff" + data[1:], b"\xc0" + data[1:]):
-        with pytest.raises(CorruptStream):
-            prior.decode(bad, span)
-    rng = np.random.default_rng(0)
-    for _ in range(60):
-        spoiled = bytearray(data)
-        spoiled[rng.integers(len(data))] ^= 1 << rng.integers(8)
-        try:
-            ids = prior.decode(bytes(spoiled), span)
-        except CorruptStream:
-            continue
-        assert ids.min() >= 0
-        assert ids.max() <= 2046
+    data = hostile_chunks(codec, tokens, (5, 30))
+    with pytest.raises(CorruptStream):
+        prior.decode(b"\xc0" + data[1:], span)
     wrong = tokens.ids.copy()
     wrong[0, 1] = 0  # frames
     with pytest.raises(InvalidInput):

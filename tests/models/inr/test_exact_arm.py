@@ -62,8 +62,8 @@ def by_definition(wide: np.ndarray, around: np.ndarray, r: int, c: int, net: Lay
     second = [min(max(v >> 9, 0), 32767) for v in affine(net.second, net.second_bias, first)]
     out = []
     for k in range(2):
-        direct = sum(int(w) * v for w, v in zip(net.last[HIDDEN:, k], x, strict=True)) << 4
-        hidden = sum(int(w) * v for w, v in zip(net.last[:HIDDEN, k], second, strict=True))
+        direct = sum(int(w) * v for w, v in zip(net.last[k, HIDDEN:], x, strict=True)) << 4
+        hidden = sum(int(w) * v for w, v in zip(net.last[k, :HIDDEN], second, strict=True))
         out.append(direct + hidden + int(net.last_bias[k]))
     mean, which = (out[0] + (1 << 13)) >> 14, (out[1] + (1 << 16)) >> 17
     return min(max(mean, -MOST_MEAN), MOST_MEAN), min(max(which, 0), CLASSES - 1)

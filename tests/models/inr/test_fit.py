@@ -51,7 +51,6 @@ def test_the_cost_falls_and_what_is_kept_is_what_was_seen(network, pixels) -> No
 def test_a_checkpoint_goes_on_as_if_nothing_had_happened(network, pixels) -> None:
     def run(fit: PictureFit, until: int) -> None:
         while fit.done < until:
-            torch.manual_seed(fit.done)
             fit.step()
         fit.look()
 
@@ -66,6 +65,25 @@ def test_a_checkpoint_goes_on_as_if_nothing_had_happened(network, pixels) -> Non
     assert (one.cost, one.bits, one.psnr) == (other.cost, other.bits, other.psnr)
     for a, b in zip(one.finish().scales, other.finish().scales, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_weights_begin_with_those_of_a_picture_that_is_alike(network, pixels) -> None:
+    def fitted(begin) -> PictureFit:
+        fit = PictureFit(network, pixels, 64, 128, 40, 10, begin=begin)
+        while fit.done < fit.steps:
+            fit.step()
+        fit.look()
+        return fit
+
+    first = PictureFit(network, pixels, 64, 128, 40, 60)
+    while first.done < first.steps:
+        first.step()
+    first.look()
+    updates = first.finish().updates
+    assert any(updates)
+    assert fitted(updates).cost < fitted(()).cost
+    for update in (u for u in fitted(updates).finish().updates if u):
+        assert update.values.any(), "they are what differs from the shared ones"
 
 
 def test_without_steps_it_is_the_analysis(network, pixels) -> None:

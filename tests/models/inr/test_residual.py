@@ -10,7 +10,7 @@ from omnicodec.models.inr.arm import Arms, arm_integers, around
 from omnicodec.models.inr.arm_kernels import KNOWN
 from omnicodec.models.inr.exact_arm import layers_at, room_for
 from omnicodec.models.inr.pyramid import channels, planes, shapes
-from omnicodec.models.inr.residual import LEVELS, STEP_BITS, restored, transformed
+from omnicodec.models.inr.residual import LEVELS, STEP_BITS, corrected, restored, transformed
 from omnicodec.models.inr.residual_planes import (
     PLANES,
     around_of,
@@ -38,6 +38,21 @@ def test_fine_steps_lose_little(size: tuple[int, int]) -> None:
     whole = [np.round(y).astype(np.int32) for y in scales]
     back = restored(whole, 1 << STEP_BITS)[: size[0], : size[1]]
     assert np.sqrt(np.square(back - residual).mean()) < 1.5, "colours lose their finest bands"
+
+
+def test_a_correction_is_the_sum_cut_to_pixels() -> None:
+    rng = np.random.default_rng(3)
+    scales = [
+        (rng.integers(-40, 41, shape) * (rng.random(shape) < 0.02)).astype(np.int32)
+        for shape in shapes(64, 320, LEVELS)
+    ]
+    for y in scales:  # most of a frame has no latents
+        y[:, :, : y.shape[2] * 3 // 4] = 0
+    predicted = rng.integers(0, 256, (51, 307, 3), np.uint8)
+    expected = (predicted + restored(scales, 700)[:51, :307]).clip(0, 255)
+    np.testing.assert_array_equal(corrected(predicted, scales, 700), expected)
+    assert (expected != predicted).any()
+    assert (expected == predicted)[:, :128].all()
 
 
 def test_sizes_are_kept() -> None:

@@ -112,3 +112,94 @@ def test_raw_is_for_video_alone(cli: Cli) -> None:
 def test_codecs_of_video_are_registered_as_others(film_codec: str) -> None:
     codec: AnyCodec = load(film_codec)
     assert codec.spec.modality == "video"
+
+
+@pytest.mark.usefixtures("film")
+def test_what_became_of_a_film_is_said_as_people_speak_of_films(cli: Cli, film_codec: str) -> None:
+    done = cli("compress", "film.mkv", "-c", film_codec, "--json", "-o", "a.omc")
+    (facts,) = json.loads(done.out)["files"]
+    assert (facts["frames"], facts["seconds"]) == (6, 0.24)
+    assert facts["kbps"] == pytest.approx(facts["bytes"] * 8 / 240)
+    done = cli("compress", "film.mkv", "-c", film_codec)
+    assert f", 6 frames, {facts['kbps']:.2f} kbps" in done.err
+
+
+def test_pictures_that_move_are_said_to_be_taken_once(
+    cli: Cli, film: Video, film_codec: str, blocks: tuple[str, str]
+) -> None:
+    film.save("moves.gif")
+    Video(film.frames[:1], film.fps).save("still.gif")
+    done = cli("compress", "moves.gif", "-c", blocks[0])
+    assert (done.code, done.lines[0]) == (
+        0,
+        "moves.gif: the first of 6 pictures; -c video/inr takes all",
+    )
+    assert len(cli("compress", "still.gif", "-c", blocks[0]).lines) == 1
+    done = cli("compress", "moves.gif", "-c", film_codec, "-o", "all.omc")
+    assert (done.code, len(done.lines)) == (0, 1)
+    assert ", 6 frames, " in done.err
+
+
+# Some frames of it.
+
+
+def test_some_frames(cli: Cli, film: Video, film_codec: str) -> None:
+    cli("compress", "film.mkv", "-c", film_codec)
+    for text, start, stop, words in (
+        ("1:3", 1, 3, "frames 1 to 2"),
+        (":2", 0, 2, "frames 0 to 1"),
+        ("-2:", 4, 6, "frames 4 to 5"),
+        ("4:99", 4, 6, "frames 4 to 5"),
+        ("-1", 5, 6, "frame 5"),
+        ("0", 0, 1, "frame 0"),
+        (":", 0, 6, "frames 0 to 5"),
+    ):
+        done = cli("decompress", "film.mkv.omc", "--frames", text, "-o", "part.mkv", "-f")
+        assert done.code == 0, done.err
+        assert f"part.mkv: {words}, " in done.err
+        part = Video.open("part.mkv")
+        assert np.array_equal(part.frames, film.frames[start:stop])
+        assert part.audio is not None
+        assert part.audio.samples.shape[1] == pytest.approx(320 * (stop - start), abs=80)
+    done = cli("decompress", "film.mkv.omc", "--frames", "1:3", "-o", "p.yuv", "--raw", "rgb24")
+    assert Path("p.yuv").read_bytes() == film.frames[1:3].tobytes()
+    stream = Path("film.mkv.omc").read_bytes()
+    done = cli("decompress", "-", "--frames=2:3", "--raw=rgb24", "-o", "-", stdin=stream)
+    assert done.out == film.frames[2:3].tobytes()
+    done = cli("decompress", "film.mkv.omc", "--frames=1:3", "--json", "-o", "c.mkv")
+    (facts,) = json.loads(done.out)["files"]
+    assert (facts["frames"], facts["missing"]) == ([1, 3], 0)
+
+
+@pytest.mark.usefixtures("film")
+@pytest.mark.parametrize("text", [
+    "10-20", "3:1", "2:2", "-1:-3", "0:4:2", "1.5:2", "0:00-0:10", "a:b", "--", "6", "6:", "99:100",
+    ":-6", "1,3", "9" * 30,
+])  # fmt: skip
+def test_frames_that_are_none(cli: Cli, film_codec: str, text: str) -> None:
+    cli("compress", "film.mkv", "-c", film_codec)
+    done = cli("decompress", "film.mkv.omc", "--frames", text, "-o", "part.mkv")
+    assert (done.code, len(done.lines), "--frames" in done.err) == (2, 1, True), done.err
+    assert not Path("part.mkv").exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_frames_are_for_video(cli: Cli) -> None:
+    assert cli("compress", "notes.txt").code == 0
+    done = cli("decompress", "notes.txt.omc", "-o", "x", "--frames", "1:2")
+    assert (done.code, "this is a stream of text/bytes" in done.err) == (2, True)
+    assert cli("decompress", "notes.txt.omc", "--frames", "1:2", "--pcm", "s16le").code == 2
+
+
+def test_frames_of_a_damaged_film(cli: Cli, film: Video, film_codec: str) -> None:
+    cli("compress", "film.mkv", "-c", film_codec)
+    stream = bytearray(Path("film.mkv.omc").read_bytes())
+    stream[stream.rindex(frames.SYNC) + 10] ^= 1  # in the last frame
+    Path("film.mkv.omc").write_bytes(stream)
+    take = ("decompress", "film.mkv.omc", "-o", "part.mkv", "-f")
+    assert cli(*take).code == 4
+    assert cli(*take, "--frames", ":3").code == 0
+    assert np.array_equal(Video.open("part.mkv").frames, film.frames[:3])
+    assert cli(*take, "--frames=-1").code == 4
+    done = cli(*take, "--frames=-1", "--partial")
+    assert (done.code, "missing of these frames: 48 of 48 positions" in done.err) == (0, True)

@@ -13,7 +13,6 @@ from omnicodec.models.inr.arm_kernels import CLASSES
 from omnicodec.models.inr.hnerv.integers import (
     FINEST_WEIGHT,
     LARGEST,
-    class_of,
     classes,
     layout,
     pack,
@@ -74,16 +73,6 @@ def test_units_have_ends(number: float, fraction: int) -> None:
     part = quantized(np.array([number, -number / 2]), FINEST_WEIGHT, 127)
     assert part.fraction == fraction
     assert np.abs(part.values).max() <= 127
-
-
-def test_the_class_is_that_of_the_sizes() -> None:
-    rng = np.random.default_rng(0)
-    found = [class_of(np.round(rng.laplace(0, scale, 5000))) for scale in (0.3, 1, 3, 10, 30)]
-    indices = [which for which, _ in found]
-    assert indices == sorted(set(indices))
-    # Entropy of a Laplace distribution with steps of 1.
-    assert found[-1][1] / 5000 == pytest.approx(math.log2(2 * math.e * 30), abs=0.05)
-    assert class_of(np.zeros(1000, np.int32))[1] < 2
 
 
 @given(st.lists(st.integers(-(2**31), 2**31 - 1), min_size=1, max_size=64))
