@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from typing import Final
@@ -12,6 +13,9 @@ from omnicodec.service.server.calls import current
 
 RETRY_SECONDS: Final = (0.05, 30.0)
 """The least and the most that a client that is turned away is told to wait."""
+
+ALWAYS: Final = 8
+"""Requests that may wait however long they take: there is always work for all threads."""
 
 WINDOW: Final = 16
 """Items of a request that are in memory as media at a time, at most, for all that is estimated."""
@@ -35,9 +39,11 @@ class Admission:
     full server is still a healthy one.
     """
 
-    def __init__(self, most_requests: int, most_bytes: int) -> None:
+    def __init__(self, most_requests: int, most_bytes: int, most_seconds: float = math.inf) -> None:
+        """Take the most requests, bytes, and seconds of waiting, as expected, of the next one."""
         self._most_requests = most_requests
         self._most_bytes = most_bytes
+        self._most_seconds = most_seconds
         self._requests = 0
         self._bytes = 0
         self._closed = False
@@ -64,6 +70,8 @@ class Admission:
             reason = "queue"
         elif self._bytes + nbytes > self._most_bytes:
             reason = "bytes"
+        elif self._requests >= ALWAYS and self._requests * self._pace > self._most_seconds:
+            reason = "wait"
         if reason:
             current().metrics.refused(reason)
             raise Busy(

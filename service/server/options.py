@@ -19,7 +19,9 @@ _AT_LEAST_ONE: Final = (
     "max_pixels", "max_tokens", "max_streams", "cpu_threads", "max_jobs", "max_stored_jobs",
     "max_stored_bytes", "processes",
 )  # fmt: skip
-_ABOVE_ZERO: Final = ("max_seconds", "open_seconds", "stream_idle_seconds", "keep_seconds")
+_ABOVE_ZERO: Final = (
+    "max_seconds", "open_seconds", "max_queue_seconds", "stream_idle_seconds", "keep_seconds",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,8 @@ class ServerOptions:
     `open_seconds`.
 
     All requests: at most `max_queue`, of at most `max_queue_bytes` together, that need about
-    `max_cost` bytes of working memory at most, are worked on or waiting; more are turned away.
+    `max_cost` bytes of working memory at most, are worked on or waiting; more are turned away,
+    and so are those that would wait for longer than `max_queue_seconds` at the pace of late.
     Items of all of them share batches of at most `max_batch`, which wait for each other at most
     `max_wait_ms`. There are at most `max_streams` EncodeStream and DecodeStream calls, which end
     when nothing came for `stream_idle_seconds`. `grace_seconds` is how long requests may go on
@@ -78,6 +81,7 @@ class ServerOptions:
 
     max_queue: int = 64
     max_queue_bytes: int = 8 * MAX_MESSAGE_BYTES
+    max_queue_seconds: float = 1.0
     max_cost: int = 4 << 30
     max_batch: int = 8
     max_wait_ms: float = 2.0

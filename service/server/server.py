@@ -89,7 +89,9 @@ class Server:
             self._engine.loaded = self._health.codec_loaded
             await self._prepare()
             self._streams = Room(options.max_streams, options.max_queue_bytes)
-            self._admission = Admission(options.max_queue, options.max_queue_bytes)
+            self._admission = Admission(
+                options.max_queue, options.max_queue_bytes, options.max_queue_seconds
+            )
             # Who waits for an operation takes nobody's turn.
             self._waits = Admission(options.max_queue, options.max_queue_bytes)
             log = RequestLog(options.log_format == "json")

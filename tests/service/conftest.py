@@ -84,7 +84,7 @@ def admitted(monkeypatch: pytest.MonkeyPatch) -> Admitted:
     """Return what counts the requests of servers that are started from now on."""
     admitted = Admitted()
 
-    def kept(*limits: int) -> Admission:
+    def kept(*limits: float) -> Admission:
         admitted.admissions.append(Admission(*limits))
         return admitted.admissions[-1]
 

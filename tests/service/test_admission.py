@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from fractions import Fraction
 
 import grpc
@@ -26,6 +27,7 @@ from omnicodec.service import Client, convert
 from omnicodec.service.opener import COST_OF_UNIT
 from omnicodec.service.server import ServerOptions, running_server
 from omnicodec.service.server.admission import (
+    ALWAYS,
     RETRY_SECONDS,
     WINDOW,
     Admission,
@@ -64,6 +66,35 @@ def test_the_delay_follows_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
         assert RETRY_SECONDS[0] <= delays[0] < 0.1
         assert 1.0 < delays[1] < 3.0
         assert delays[2] == RETRY_SECONDS[1]
+
+    asyncio.run(check())
+
+
+def test_who_would_wait_too_long_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("omnicodec.service.server.admission.time.monotonic", lambda: now[0])
+
+    async def check() -> None:
+        admission = Admission(1000, 1 << 20, 1.0)
+
+        def room(seconds: float) -> int:
+            """Return how many requests are let in, when each of late took so long."""
+            for _ in range(100):
+                admission.enter(1)
+                now[0] += seconds
+                admission.leave(1)
+            count = 0
+            with suppress(Busy):
+                for _ in range(1000):
+                    admission.enter(1)
+                    count += 1
+            for _ in range(count):
+                admission.leave(1)
+            return count
+
+        assert 95 <= room(0.01) <= 105
+        assert 18 <= room(0.05) <= 22
+        assert room(10.0) == ALWAYS
 
     asyncio.run(check())
 

@@ -34,7 +34,11 @@ def _option(name: str, metavar: str, text: str) -> Any:
 def serve(
     config: Annotated[
         str | None,
-        _option("--config", "FILE", "Settings in TOML, which variables and flags override."),
+        _option(
+            "--config",
+            "FILE",
+            "TOML file of settings; variables and flags override it. Default: none.",
+        ),
     ] = None,
     listen: Annotated[
         str | None,

@@ -26,6 +26,7 @@ from omnicodec.service.server.options import ServerOptions
         ({"max_wait_ms": float("nan")}, "max_wait_ms"),
         ({"grace_seconds": float("inf")}, "grace_seconds"),
         ({"open_seconds": 0.0}, "open_seconds"),
+        ({"max_queue_seconds": 0.0}, "max_queue_seconds"),
         ({"processes": 0}, "processes"),
         ({"max_message_bytes": 1 << 31}, "max_message_bytes"),
         ({"max_queue_bytes": 1}, "max_queue_bytes"),
