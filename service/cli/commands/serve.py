@@ -115,30 +115,43 @@ def serve(
         _option(
             "--tls-certificate",
             "FILE",
-            "Encrypt connections, with this certificate and its chain in PEM; needs --tls-key.",
+            "Encrypt connections, with this certificate and its chain in PEM; "
+            "needs --tls-key. Default: none.",
         ),
     ] = None,
-    tls_key: Annotated[str | None, _option("--tls-key", "FILE", "Key of the certificate.")] = None,
+    tls_key: Annotated[
+        str | None, _option("--tls-key", "FILE", "Key of the certificate. Default: none.")
+    ] = None,
     tls_client_ca: Annotated[
         str | None,
         _option(
             "--tls-client-ca",
             "FILE",
-            "Let in only clients with a certificate of this authority.",
+            "Let in only clients with a certificate of this authority. Default: all.",
         ),
     ] = None,
     tokens: Annotated[
         str | None,
-        _option("--tokens", "FILE", "Let in only calls with a bearer token of this TOML file."),
+        _option(
+            "--tokens",
+            "FILE",
+            "Let in only calls with a bearer token of this TOML file. Default: all.",
+        ),
     ] = None,
     metrics_listen: Annotated[
         str | None,
-        _option("--metrics-listen", "HOST:PORT", "Where to serve metrics for Prometheus."),
+        _option(
+            "--metrics-listen",
+            "HOST:PORT",
+            "Where to serve metrics for Prometheus. Default: nowhere.",
+        ),
     ] = None,
     health_listen: Annotated[
         str | None,
         _option(
-            "--health-listen", "HOST:PORT", "Where to answer health checks beside, without TLS."
+            "--health-listen",
+            "HOST:PORT",
+            "Where to answer health checks beside, without TLS. Default: nowhere.",
         ),
     ] = None,
     log_format: Annotated[
@@ -151,23 +164,32 @@ def serve(
     ] = None,
     trace_endpoint: Annotated[
         str | None,
-        _option("--trace-endpoint", "URL", "Collector of OpenTelemetry traces (OTLP over gRPC)."),
+        _option(
+            "--trace-endpoint",
+            "URL",
+            "Collector of OpenTelemetry traces (OTLP over gRPC). Default: none.",
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
         _option(
             "--set",
             "FIELD=VALUE",
-            "Any other setting, by its name in the file, such as max_wait_ms=5; may be repeated.",
+            "Any other setting, by its name in the file, such as max_wait_ms=5; "
+            "may be repeated. Default: none.",
         ),
     ] = None,
     print_config: Annotated[
         bool,
-        typer.Option("--print-config", help="Print the settings in force, as a file, and exit."),
+        typer.Option(
+            "--print-config", help="Print the settings in force, as a file, and exit. Default: no."
+        ),
     ] = False,
     hash_token: Annotated[
         bool,
-        typer.Option("--hash-token", help="Print the hash of the token on stdin, and exit."),
+        typer.Option(
+            "--hash-token", help="Print the hash of the token on stdin, and exit. Default: no."
+        ),
     ] = False,
     device: Device = "",
 ) -> None:
