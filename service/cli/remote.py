@@ -259,15 +259,19 @@ def decompress(
     output: str | None,
     force: bool,
     partial: bool,
+    frames: str,
     pcm: str,
     raw: str,
     as_json: bool,
 ) -> None:
     """`omnicodec decompress` on a server."""
     from omnicodec.codecs import Video
-    from omnicodec.codecs.stream import frames, inspect
+    from omnicodec.codecs.stream import inspect
+    from omnicodec.codecs.stream.frames import CutOff, read_header
     from omnicodec.service.cli.survey import missing
 
+    if frames:
+        raise UsageError("--frames reads a part of a file, and a server gets all of it")
     check_pcm_format(pcm)
     check_raw_format(raw)
     outputs = Outputs(output, files, force=force, as_json=as_json)
@@ -276,7 +280,7 @@ def decompress(
         with open_input(file) as source:
             stream = b""
             if isinstance(source, Pipe):
-                source.look_for(frames.read_header, frames.CutOff)
+                source.look_for(read_header, CutOff)
                 header = inspect(source.head)
             else:
                 stream = read_rest(source)
