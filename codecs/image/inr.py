@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from omnicodec.codecs.image._inr_prior import InrPrior
     from omnicodec.models.inr.fit import Fitted
     from omnicodec.models.inr.image import ImageInr
+    from omnicodec.models.inr.synthesis import Synthesis
     from omnicodec.models.inr.updates import Update
 
 NAME: Final = "image/inr"
@@ -98,16 +100,11 @@ class ImageInrCodec(ShippedCodec[Image]):
 
     @classmethod
     def _build(cls, shipped: weights.Shipped, device: str) -> Self:
-        import torch
-
         from omnicodec.codecs.image._inr_prior import InrPrior
-        from omnicodec.models.inr.image import ImageInrConfig, build
+        from omnicodec.models.inr.image import build
 
-        arrays = weights.dequantize(shipped.tensors)
-        tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         prior = InrPrior(shipped.prior)
-        network = build(ImageInrConfig.from_dict(shipped.config), tensors, prior.arms, device)
-        return cls(network, prior, shipped, device)
+        return cls(build(shipped, prior.arms, device), prior, shipped, device)
 
     def expected_grid(self, extent: Mapping[str, int], positions: int) -> tuple[int, ...]:
         height, width = extent["height"], extent["width"]
@@ -144,8 +141,8 @@ class ImageInrCodec(ShippedCodec[Image]):
         values = from_ids(tokens.ids[0])
         if missing is not None:
             values[missing] = 0
-        network, quality, scales = self._open(values, *padded(height, width))
-        synthesis = ExactSynthesis(network.synthesis)
+        own, quality, scales = self._open(values, *padded(height, width))
+        synthesis = ExactSynthesis(own)
         steps, rate = self.prior.steps[quality], int(self.prior.rates[quality])
         for part in self._passes(height, width):
             pieces = [
@@ -248,24 +245,15 @@ class ImageInrCodec(ShippedCodec[Image]):
 
     def _open(
         self, values: NDArray[np.int32], height: int, width: int
-    ) -> tuple[ImageInr, int, list[NDArray[np.int32]]]:
-        """Return the networks of an item, its quality and its scales."""
-        import copy
-
-        from omnicodec.models.inr.updates import Update, changed, fill, flat, groups
+    ) -> tuple[Synthesis, int, list[NDArray[np.int32]]]:
+        """Return the synthesis of an item, its quality and its scales."""
+        from omnicodec.models.inr.updates import from_heads, updated
 
         quality = int(min(max(values[0], 0), 100))
-        network, at = self._network, front(())
-        if values[2:at:2].any():
-            network = copy.deepcopy(network)
-            for group, (parameters, size) in enumerate(
-                zip(groups(network), self.prior.sizes, strict=True)
-            ):
-                fraction, which = values[1 + 2 * group : 3 + 2 * group]
-                part = values[at : at + size]
-                if which and 0 <= fraction <= 9:
-                    update = Update(part, int(fraction), int(which) - 1, 0.0)
-                    fill(parameters, changed(flat(parameters), update))
-                at += size
-        at = front(self.prior.sizes)
-        return network, quality, split(values[at : at + positions(height, width)], height, width)
+        edges = np.cumsum([front(()), *self.prior.sizes])
+        heads = values[1 : edges[0]].copy()
+        # Any tokens are some picture: updates whose fraction makes no sense are left out.
+        heads[1::2][(heads[::2] < 0) | (heads[::2] > 9)] = 0
+        updates = from_heads(heads, [values[a:b] for a, b in pairwise(edges)])
+        synthesis, at = updated(self._network.synthesis, updates), int(edges[-1])
+        return synthesis, quality, split(values[at : at + positions(height, width)], height, width)

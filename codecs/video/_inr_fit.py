@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from omnicodec.codecs.codec import Settings
@@ -24,7 +23,7 @@ from omnicodec.codecs.work import Watch
 from omnicodec.models.inr.fit import LOOKS, PictureFit
 from omnicodec.models.inr.frames import Frame, Key, Pixels, Predicted, Renderer
 from omnicodec.models.inr.group import GroupEncoder
-from omnicodec.models.inr.pyramid import padded
+from omnicodec.models.inr.image import padded_input
 
 if TYPE_CHECKING:
     from omnicodec.codecs.video._inr_prior import VideoInrPrior
@@ -118,10 +117,7 @@ class _Groups:
     def _fitted(self, pixels: Pixels, quality: int) -> Key:
         """Return a key frame, fitted for some steps."""
         height, width = pixels.shape[:2]
-        high, wide = padded(height, width)
-        whole = np.pad(pixels, ((0, high - height), (0, wide - width), (0, 0)), "edge")
-        x = torch.from_numpy(whole).permute(2, 0, 1)[None].float() / 255
-        steps = self._fit_steps
+        x, steps = padded_input(pixels), self._fit_steps
         fit = PictureFit(self._network, x, height, width, quality, steps, begin=self._updates)
         state = {k[4:]: v for k, v in self._kept.items() if k.startswith("fit.")}
         if state and int(self._kept["fitting"][0]) == self._tally.count:

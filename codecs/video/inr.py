@@ -77,17 +77,12 @@ class VideoInrCodec(ShippedCodec[Video], FrameCodec):
 
     @classmethod
     def _build(cls, shipped: weights.Shipped, device: str) -> Self:
-        import torch
-
         from omnicodec.codecs.video._inr_prior import VideoInrPrior
         from omnicodec.models.inr.exact_arm import shared_arms
-        from omnicodec.models.inr.image import ImageInrConfig, build
+        from omnicodec.models.inr.image import build
         from omnicodec.models.inr.updates import groups
 
-        arrays = weights.dequantize(shipped.tensors)
-        tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-        arms = shared_arms(shipped.prior)
-        network = build(ImageInrConfig.from_dict(shipped.config), tensors, arms, device)
+        network = build(shipped, shared_arms(shipped.prior), device)
         sizes = [sum(p.numel() for p in group) for group in groups(network)]
         prior = VideoInrPrior(shipped.prior, sizes)
         return cls(network, prior, shipped, device)

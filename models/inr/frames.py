@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from omnicodec.models.inr.order import order
 from omnicodec.models.inr.residual import corrected
 from omnicodec.models.inr.residual_planes import Active, scales_of
 from omnicodec.models.inr.synthesis import Synthesis
-from omnicodec.models.inr.updates import ARM_GROUPS, Update, changed, fill, flat, synthesis_groups
+from omnicodec.models.inr.updates import Update, updated
 
 Pixels = NDArray[np.uint8]
 
@@ -67,9 +66,9 @@ class Renderer:
         """Return the pixels of a frame, uint8 `(height, width, 3)`."""
         if isinstance(frame, Key):
             quality = frame.quality
-            found = self._synthesis_of(frame).render(
-                frame.scales, self._steps[quality], int(self._rates[quality])
-            )
+            synthesis = updated(self._shared, frame.updates)
+            exact = self._synthesis if synthesis is self._shared else ExactSynthesis(synthesis)
+            found = exact.render(frame.scales, self._steps[quality], int(self._rates[quality]))
             return found[:height, :width].clip(0, 255).astype(np.uint8)
         predicted = compensate(references, frame.motion, threads=torch.get_num_threads())
         return self.corrected(predicted, frame)
@@ -94,13 +93,3 @@ class Renderer:
                 references = [drawn[index] for index in step.references]
                 drawn[step.frame] = self.draw(frame, references, height, width)
         return drawn
-
-    def _synthesis_of(self, key: Key) -> ExactSynthesis:
-        """Return the shared synthesis, or the one that a key frame's updates make of it."""
-        updates = key.updates[len(ARM_GROUPS) :]
-        if not any(updates):
-            return self._synthesis
-        own = copy.deepcopy(self._shared)
-        for parameters, update in zip(synthesis_groups(own), updates, strict=True):
-            fill(parameters, changed(flat(parameters), update))
-        return ExactSynthesis(own)

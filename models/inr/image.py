@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from omnicodec.models import weights
 from omnicodec.models.inr.analysis import Analysis, AnalysisConfig
 from omnicodec.models.inr.arm import Arms, floats_of, plane_bits
 from omnicodec.models.inr.exact_arm import Ints
-from omnicodec.models.inr.pyramid import CHANNELS
+from omnicodec.models.inr.pyramid import CHANNELS, padded
 from omnicodec.models.inr.synthesis import Synthesis, SynthesisConfig
 from omnicodec.models.layers import channels_last
 
@@ -104,13 +107,21 @@ class ImageInr(nn.Module):
         return pixels
 
 
-def build(
-    config: ImageInrConfig, tensors: Mapping[str, Tensor], arms: Mapping[str, Ints], device: str
-) -> ImageInr:
-    """Return the networks with these weights, and those of the models' integers.
+def padded_input(pixels: NDArray[np.uint8]) -> Tensor:
+    """Return a picture `(H, W, 3)` as the analysis takes it, its sides padded by their edges."""
+    height, width = pixels.shape[:2]
+    high, wide = padded(height, width)
+    whole = np.pad(pixels, ((0, high - height), (0, wide - width), (0, 0)), "edge")
+    return torch.from_numpy(whole).permute(2, 0, 1)[None].float() / 255
+
+
+def build(shipped: weights.Shipped, arms: Mapping[str, Ints], device: str) -> ImageInr:
+    """Return the networks with the weights of a folder, and those of the models' integers.
 
     What is fitted is thus what the integers say.
     """
-    network = ImageInr(config)
-    network.load_state_dict({k: v.float() for k, v in tensors.items()} | floats_of(arms))
+    arrays = weights.dequantize(shipped.tensors)
+    tensors = {name: torch.from_numpy(np.array(array)).float() for name, array in arrays.items()}
+    network = ImageInr(ImageInrConfig.from_dict(shipped.config))
+    network.load_state_dict(tensors | floats_of(arms))
     return channels_last(network.to(device).eval().requires_grad_(False))

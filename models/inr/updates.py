@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,6 +79,17 @@ def quantized(change: Tensor, fraction: int) -> Update:
     values = steps.to(torch.int32).cpu().numpy()
     which, bits = class_of(values)
     return Update(values, fraction, which, bits)
+
+
+def updated(shared: Synthesis, updates: Sequence[Update | None]) -> Synthesis:
+    """Return the shared synthesis with an item's updates, one for each group, added to it."""
+    own = updates[len(ARM_GROUPS) :]
+    if not any(own):
+        return shared
+    synthesis = copy.deepcopy(shared)
+    for parameters, update in zip(synthesis_groups(synthesis), own, strict=True):
+        fill(parameters, changed(flat(parameters), update))
+    return synthesis
 
 
 def changed(base: Tensor, update: Update | None) -> Tensor:

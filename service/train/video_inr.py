@@ -30,8 +30,15 @@ from omnicodec.models.inr.arm_kernels import INPUTS, LEAST, RATIO
 from omnicodec.models.inr.exact_arm import CONTEXT_BITS, RATE_BITS, room_for, shared_arms
 from omnicodec.models.inr.frames import Key, Pixels, Predicted, Renderer
 from omnicodec.models.inr.group import GroupEncoder
-from omnicodec.models.inr.image import ImageInr, ImageInrConfig, build, rate_of, weight_of
-from omnicodec.models.inr.pyramid import channels, padded
+from omnicodec.models.inr.image import (
+    ImageInr,
+    ImageInrConfig,
+    build,
+    padded_input,
+    rate_of,
+    weight_of,
+)
+from omnicodec.models.inr.pyramid import channels
 from omnicodec.models.inr.residual import LEVELS, STEP_BITS
 from omnicodec.models.inr.residual import weight_of as residual_weight
 from omnicodec.models.inr.residual_planes import PLANES, around_of, contexts_of, side_of
@@ -89,11 +96,8 @@ class _Training:
         self._recipe, self._run, self._data = recipe, run, data
         torch.manual_seed(run.options.seed)
         self._shipped = weights.read_folder(Path(recipe.begin))
-        arrays = weights.dequantize(self._shipped.tensors)
-        tensors = {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
         prior = self._shipped.prior
-        config = ImageInrConfig.from_dict(self._shipped.config)
-        self._network: ImageInr = build(config, tensors, shared_arms(prior), "cpu")
+        self._network: ImageInr = build(self._shipped, shared_arms(prior), "cpu")
         self._arms = [Arms(count) for count in channels(LEVELS)]
         self._modules = nn.ModuleList(self._arms)
         for arms in self._arms:
@@ -141,12 +145,8 @@ class _Training:
 
     def _key(self, pixels: Pixels, quality: int) -> Key:
         """Return a key frame as the analysis gives it."""
-        height, width = pixels.shape[:2]
-        high, wide = padded(height, width)
-        whole = np.pad(pixels, ((0, high - height), (0, wide - width), (0, 0)), "edge")
-        x = torch.from_numpy(whole).permute(2, 0, 1)[None].float() / 255
         with torch.no_grad():
-            scales = self._network.analyse(x, rate_of(weight_of(quality)))
+            scales = self._network.analyse(padded_input(pixels), rate_of(weight_of(quality)))
         return Key(quality, [y[0].round().to(torch.int32).numpy() for y in scales])
 
     def _clips(self, seed: int) -> Iterator[tuple[NDArray[np.uint8], int]]:
