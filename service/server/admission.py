@@ -10,6 +10,7 @@ from typing import Final
 
 from omnicodec.codecs import LimitExceeded, Unavailable
 from omnicodec.service.server.calls import current
+from omnicodec.service.server.metrics import Metrics
 
 RETRY_SECONDS: Final = (0.05, 30.0)
 """The least and the most that a client that is turned away is told to wait."""
@@ -39,8 +40,19 @@ class Admission:
     full server is still a healthy one.
     """
 
-    def __init__(self, most_requests: int, most_bytes: int, most_seconds: float = math.inf) -> None:
-        """Take the most requests, bytes, and seconds of waiting, as expected, of the next one."""
+    def __init__(
+        self,
+        most_requests: int,
+        most_bytes: int,
+        most_seconds: float = math.inf,
+        *,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Take the most requests, bytes, and seconds of waiting, as expected, of the next one.
+
+        `metrics` hears how full it is, which is for the one queue that says how busy a server is.
+        """
+        self._metrics = metrics or Metrics()
         self._most_requests = most_requests
         self._most_bytes = most_bytes
         self._most_seconds = most_seconds
@@ -83,7 +95,7 @@ class Admission:
         self._requests += 1
         self._bytes += nbytes
         self._idle.clear()
-        current().metrics.waiting(self._requests, self._bytes)
+        self._metrics.waiting(self._requests, self._bytes)
 
     def leave(self, nbytes: int) -> None:
         """Count a request out that `enter` let in."""
@@ -92,7 +104,7 @@ class Admission:
         self._left_at = now
         self._requests -= 1
         self._bytes -= nbytes
-        current().metrics.waiting(self._requests, self._bytes)
+        self._metrics.waiting(self._requests, self._bytes)
         if not self._requests:
             self._idle.set()
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import Any, Final, TypeVar
@@ -14,14 +13,12 @@ from google.protobuf.message import Message
 from omnicodec.codecs import (
     MODALITIES,
     Codec,
-    CodecSpec,
     LimitExceeded,
     Media,
     Tokens,
     Work,
     available,
     describe,
-    load,
 )
 from omnicodec.codecs.stream import (
     StreamContents,
@@ -42,11 +39,12 @@ from omnicodec.service.server.jobs import (
     Compute,
     Job,
     Stage,
-    Workers,
     naming,
 )
 from omnicodec.service.server.metrics import Metrics, Step
 from omnicodec.service.server.options import ServerOptions
+from omnicodec.service.server.warm import WarmCodecs
+from omnicodec.service.server.workers import Workers
 from omnicodec.v1 import codec_service_pb2 as pb
 from omnicodec.v1 import media_pb2
 
@@ -59,63 +57,17 @@ _Encoded = tuple[Tokens, Sound | None, int]
 
 
 class Engine:
-    """Does the work of each method in the threads of `workers`.
-
-    `loaded` hears of each codec that was loaded, and of the seconds that took, from any thread.
-    """
+    """Does the work of each method in the threads of `workers`."""
 
     def __init__(
         self, options: ServerOptions, workers: Workers, metrics: Metrics | None = None
     ) -> None:
-        self.loaded: Callable[[str, float], None] = lambda *_: None
         self._options = options
         self._most_bytes = options.max_message_bytes
         self._workers = workers
-        self._metrics = metrics or Metrics()
         self._limits = ItemLimits.of(options)
         self.memory = Memory(options.max_cost)
-        self._warm: dict[str, CodecSpec] = {}
-        self._on_devices: dict[tuple[str, str], tuple[CodecSpec, Codec[Any]]] = {}
-
-    def load(self, name: str) -> Codec[Any]:
-        """Return a codec on the server's first device, warm; takes seconds the first time.
-
-        Raises `NotAllowed` where the token of the call in progress is not for it.
-        """
-        spec = describe(name)
-        current().uses(spec.name)
-        if self._warm.get(spec.name) is spec:
-            return self._on(spec.name, self._device)
-        began = time.monotonic()
-        codec = self._on(spec.name, self._device)
-        codec.warm()
-        for device in self._workers.compute.devices[1:]:
-            self._on(spec.name, device)
-        if self._warm.get(spec.name) is not spec:
-            self._warm[spec.name] = spec
-            seconds = time.monotonic() - began
-            self._metrics.loaded(spec.name, seconds)
-            self.loaded(spec.name, seconds)
-        return codec
-
-    async def codec(self, name: str, job: Job) -> Codec[Any]:
-        """Return a codec; one that is not there yet is loaded in the thread of its device."""
-        spec = describe(name)
-        if self._warm.get(spec.name) is spec:
-            return self.load(name)
-        return await job.run(self._workers.compute, self.load, name)
-
-    def _on(self, name: str, device: str) -> Codec[Any]:
-        """Return a codec on a device.
-
-        Unlike `load` it does not look whether the device is there, which on a GPU waits for all
-        that runs on it.
-        """
-        spec = describe(name)
-        known = self._on_devices.get((name, device))
-        if known is None or known[0] is not spec:
-            known = self._on_devices[name, device] = spec, load(name, device=device)
-        return known[1]
+        self.codecs = WarmCodecs(workers, metrics or Metrics())
 
     @property
     def _device(self) -> str:
@@ -124,10 +76,6 @@ class Engine:
     def _width(self, codec: Codec[Any]) -> int:
         """Return how many items a codec runs side by side here: on a CPU, one."""
         return self._options.max_batch if codec.width > 1 else 1
-
-    def is_warm(self, name: str) -> bool:
-        """Return whether a codec, named without a version, is loaded: nothing waits for it."""
-        return name in self._warm
 
     def for_items(self) -> Engine:
         """Return this engine for answers that are sent in pieces, and so larger than a message.
@@ -196,7 +144,7 @@ class Engine:
         def read(message: media_pb2.Tokens) -> Tokens:
             self._limits.check_bytes(message.ByteSize())
             tokens = convert.tokens_from_proto(message)
-            codec = self.load(tokens.codec)
+            codec = self.codecs.load(tokens.codec)
             self._limits.check_tokens(tokens.grid, message.codebooks)
             size = self._check_answer(codec, len(tokens), tokens.extent, suffix)
             self._reserve(reservation, size, tokens.ids.nbytes)
@@ -204,11 +152,11 @@ class Engine:
             return tokens
 
         def decode(items: list[Tokens], device: str) -> list[Media]:
-            codec = self._on(items[0].codec, device)
+            codec = self.codecs.on(items[0].codec, device)
             return codec.decode(items, width=self._width(codec))
 
         def shape_class(tokens: Tokens) -> Hashable | None:
-            codec = self._on(tokens.codec, self._device)
+            codec = self.codecs.on(tokens.codec, self._device)
             shape = codec.tokens_class(tokens, self._width(codec))
             return None if shape is None else ("decode", tokens.codec, shape)
 
@@ -220,7 +168,7 @@ class Engine:
                 decode,
                 lambda tokens: tokens.codec,
                 shape_class,
-                lambda tokens: self._on(tokens.codec, self._device).parallel,
+                lambda tokens: self.codecs.on(tokens.codec, self._device).parallel,
             ),
             self._to_media(suffix),
         ]
@@ -233,7 +181,7 @@ class Engine:
         metrics, device = current().metrics, self._device
 
         def check(name: str, grid: Sequence[int], extent: Sequence[int]) -> float:
-            codec = self.load(name)
+            codec = self.codecs.load(name)
             named = dict(zip(codec.spec.extent, extent, strict=False))
             return self._check_answer(codec, math.prod(grid), named, suffix)
 
@@ -243,24 +191,24 @@ class Engine:
             size = check(header.codec, header.grid, header.extent)
             if header.HasField("sound"):
                 size += check(header.sound.codec, header.sound.grid, header.sound.extent)
-            books = len(self._on(_bare(header.codec), device).spec.codebook_sizes)
+            books = len(self.codecs.on(_bare(header.codec), device).spec.codebook_sizes)
             self._reserve(reservation, size, 4 * books * math.prod(header.grid))
             contents = read_tokens(stream, partial=request.partial, device=device)
             # A stream without a length that was cut off has said nothing until now.
             tokens = contents.tokens
-            codec = self._on(tokens.codec, self._device)
+            codec = self.codecs.on(tokens.codec, self._device)
             self._check_answer(codec, len(tokens), tokens.extent, suffix)
             metrics.tokens(tokens.codec, tokens.ids.size)
             return contents
 
         def decode(items: list[StreamContents], device: str) -> list[Media]:
-            codec = self._on(items[0].tokens.codec, device)
+            codec = self.codecs.on(items[0].tokens.codec, device)
             if len(items) == 1 and self._alone(items[0]):
                 return [decode_contents(items[0], codec=codec, device=device)]
             return codec.decode([item.tokens for item in items], width=self._width(codec))
 
         def shape_class(item: StreamContents) -> Hashable | None:
-            codec = self._on(item.tokens.codec, self._device)
+            codec = self.codecs.on(item.tokens.codec, self._device)
             shape = codec.tokens_class(item.tokens, self._width(codec))
             if shape is None or self._alone(item):
                 return None
@@ -277,7 +225,7 @@ class Engine:
                 decode,
                 lambda item: item.tokens.codec,
                 shape_class,
-                lambda item: self._on(item.tokens.codec, self._device).parallel,
+                lambda item: self.codecs.on(item.tokens.codec, self._device).parallel,
             ),
             self._to_media(suffix),
         ]
@@ -300,7 +248,7 @@ class Engine:
         given: dict[str, Any] = {
             name: getattr(request, name) for name in names if request.HasField(name)
         }
-        codec = await self.codec(request.codec, job)
+        codec = await self.codecs.ready(request.codec, job)
         name, width = codec.spec.name, self._width(codec)
         settings = codec.settings(**given, width=width)  # says no before files are opened
         current().about(name, len(request.items))
@@ -311,7 +259,7 @@ class Engine:
             if len(items) == 1 and (codec.on_device or codec.spec.resumable):
                 work = Work()
                 job.at_end(work.cancel)
-            return self._on(name, device).encode(items, **given, width=width, work=work)
+            return self.codecs.on(name, device).encode(items, **given, width=width, work=work)
 
         def shape_class(media: Media) -> Hashable | None:
             if not isinstance(media, codec.media_type):

@@ -14,18 +14,23 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2
 
 CODEC_PREFIX: Final = "omnicodec.codec."
 
 SERVICE_NAME: Final[str] = health.SERVICE_NAME
+
+# gRPC takes a parser that raises for a bug of the server, and one that returns None likewise.
+_INVALID: Final = object()
+_SAYS: Final = "the request is not a valid message of its type"
 
 _SERVING: Final = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING: Final = health_pb2.HealthCheckResponse.NOT_SERVING
 _UNKNOWN: Final = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_health has no types
+class Health:
     """Answers health checks on the event loop that made it.
 
     That of grpc_health forgets all who watch a service as soon as one of them leaves.
@@ -58,10 +63,26 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
             self._changed.set()
             self._changed = asyncio.Event()
 
+    def handlers(self) -> grpc.GenericRpcHandler:
+        """Return what a server registers.
+
+        As grpc_health has it, but what is no request is INVALID_ARGUMENT and not UNKNOWN.
+        """
+        into = health_pb2.HealthCheckResponse.SerializeToString
+        return grpc.method_handlers_generic_handler(
+            SERVICE_NAME,
+            {
+                "Check": grpc.unary_unary_rpc_method_handler(self.Check, _parse, into),
+                "Watch": grpc.unary_stream_rpc_method_handler(self.Watch, _parse, into),
+            },
+        )
+
     async def Check(  # noqa: N802
         self, request: Any, context: grpc.aio.ServicerContext
     ) -> health_pb2.HealthCheckResponse:
         """Answer with the status of a service, or NOT_FOUND."""
+        if request is _INVALID:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _SAYS)
         status = self._status.get(request.service)
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND)
@@ -71,6 +92,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
         self, request: Any, context: grpc.aio.ServicerContext
     ) -> None:
         """Send the status of a service now and whenever it changes."""
+        if request is _INVALID:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _SAYS)
         last = None
         while True:
             changed = self._changed
@@ -79,3 +102,10 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # grpc_heal
                 await context.write(health_pb2.HealthCheckResponse(status=status))
                 last = status
             await changed.wait()
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        return health_pb2.HealthCheckRequest.FromString(data)
+    except DecodeError:
+        return _INVALID

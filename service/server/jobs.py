@@ -15,15 +15,12 @@ from omnicodec.codecs import LimitExceeded, OmnicodecError
 from omnicodec.codecs.threads import in_order
 from omnicodec.service.server.batching import INTERACTIVE_ITEMS, Batchable, Owners
 from omnicodec.service.server.calls import current
-from omnicodec.service.server.metrics import Metrics, Step
-from omnicodec.service.server.opening import Openers
-from omnicodec.service.server.options import ServerOptions
+from omnicodec.service.server.metrics import Step
 
 T = TypeVar("T")
 
 SLICE_SECONDS: Final = 0.02
 """How long a job keeps a thread before others that wait have their turn."""
-
 
 FIELD_BYTES: Final = 6
 """What a field of a message costs beside its content: a tag and a length under 2 GiB."""
@@ -39,55 +36,6 @@ class BatchTooLarge(LimitExceeded):
     def __init__(self, message: str, fits: int) -> None:
         super().__init__(message)
         self.fits = fits
-
-
-class Workers:
-    """The server's threads.
-
-    `compute` owns the devices, one thread each, in which networks run: torch itself uses all
-    cores, or the one device. `cpu` opens raw media, saves media, does the entropy coding and
-    parses messages. `opening` waits for the processes that open files, `openers`: so a file that
-    takes long keeps only other files waiting. `long` runs codecs that may take minutes for an
-    item, one item at a time, so that nobody waits for these either. What is slow without a
-    network is passed on to the threads of `in_order`, one for each core.
-    """
-
-    def __init__(
-        self,
-        cpu_threads: int,
-        *,
-        devices: Sequence[str] = ("auto",),
-        max_batch: int = 1,
-        max_wait: float = 0.0,
-        open_seconds: float = 10.0,
-        open_memory: int = 4 << 30,
-        metrics: Metrics | None = None,
-    ) -> None:
-        self.compute = Owners(devices, max_batch=max_batch, max_wait=max_wait, metrics=metrics)
-        self.cpu = ThreadPoolExecutor(cpu_threads, "omnicodec-cpu")
-        self.long = ThreadPoolExecutor(1, "omnicodec-long")
-        self.opening = ThreadPoolExecutor(cpu_threads, "omnicodec-opening")
-        self.openers = Openers(open_seconds, open_memory)
-
-    @classmethod
-    def of(cls, options: ServerOptions, metrics: Metrics | None = None) -> Workers:
-        """Return the threads that a server's options ask for."""
-        return cls(
-            options.cpu_threads,
-            devices=options.devices or (options.device,),
-            max_batch=options.max_batch,
-            max_wait=options.max_wait_ms / 1000,
-            open_seconds=options.open_seconds,
-            open_memory=options.max_cost,
-            metrics=metrics,
-        )
-
-    def close(self) -> None:
-        """Drop what has not begun; what has begun ends in its own time."""
-        self.compute.shutdown(wait=False, cancel_futures=True)
-        for pool in (self.cpu, self.opening, self.long):
-            pool.shutdown(wait=False, cancel_futures=True)
-        self.openers.close()
 
 
 @dataclass(frozen=True)

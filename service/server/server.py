@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from omnicodec.codecs import Unavailable, available
@@ -20,7 +19,6 @@ from omnicodec.service.server.engine import Engine
 from omnicodec.service.server.health import SERVICE_NAME as HEALTH_SERVICE
 from omnicodec.service.server.health import Health
 from omnicodec.service.server.inference import inference_services
-from omnicodec.service.server.jobs import Workers
 from omnicodec.service.server.logs import RequestLog
 from omnicodec.service.server.metrics import Metrics
 from omnicodec.service.server.operations.calls import Operations
@@ -33,6 +31,7 @@ from omnicodec.service.server.streams import stream_service
 from omnicodec.service.server.tls import server_credentials
 from omnicodec.service.server.tokens import Tokens
 from omnicodec.service.server.tracing import Tracer, make_tracer
+from omnicodec.service.server.workers import Workers
 
 _log = logging.getLogger(__name__)
 
@@ -86,11 +85,14 @@ class Server:
         try:
             await self._operations.open()
             self._health = Health(available())
-            self._engine.loaded = self._health.codec_loaded
+            self._engine.codecs.loaded = self._health.codec_loaded
             await self._prepare()
             self._streams = Room(options.max_streams, options.max_queue_bytes)
             self._admission = Admission(
-                options.max_queue, options.max_queue_bytes, options.max_queue_seconds
+                options.max_queue,
+                options.max_queue_bytes,
+                options.max_queue_seconds,
+                metrics=self._metrics,
             )
             # Who waits for an operation takes nobody's turn.
             self._waits = Admission(options.max_queue, options.max_queue_bytes)
@@ -117,7 +119,7 @@ class Server:
                 self._server.add_generic_rpc_handlers((service.handlers(),))
                 if service.full_name not in names:  # of some, one part takes streams
                     names.append(service.full_name)
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+            self._server.add_generic_rpc_handlers((self._health.handlers(),))
             reflection.enable_server_reflection((*names, reflection.SERVICE_NAME), self._server)
             port = self._bind(credentials)
             await self._serve_health()
@@ -209,7 +211,7 @@ class Server:
             return
         shared = int(self._member is not None)
         self._health_server = grpc.aio.server(options=[("grpc.so_reuseport", shared)])
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._health_server)
+        self._health_server.add_generic_rpc_handlers((self._health.handlers(),))
         try:
             port = self._health_server.add_insecure_port(address)
         except RuntimeError as e:
@@ -227,7 +229,7 @@ class Server:
         if self._options.device not in ("auto", "cpu"):
             await loop.run_in_executor(self._workers.compute, resolve_device, self._options.device)
         for name in self._options.preload:
-            await loop.run_in_executor(self._workers.compute, self._engine.load, name)
+            await loop.run_in_executor(self._workers.compute, self._engine.codecs.load, name)
 
 
 def _channel_options(options: ServerOptions, *, shared: bool) -> list[tuple[str, int]]:

@@ -15,10 +15,11 @@ from omnicodec.service.server.admission import Admission
 from omnicodec.service.server.batching import says_bulk
 from omnicodec.service.server.calls import current
 from omnicodec.service.server.engine import Engine
-from omnicodec.service.server.jobs import Job, Workers
+from omnicodec.service.server.jobs import Job
 from omnicodec.service.server.operations.calls import OPERATIONS, Operations
 from omnicodec.service.server.operations.forwarding import ForwardedOperations
 from omnicodec.service.server.statuses import status_of
+from omnicodec.service.server.workers import Workers
 from omnicodec.v1 import codec_service_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["CodecService"]

@@ -18,9 +18,10 @@ from omnicodec.service.server.admission import Busy
 from omnicodec.service.server.batching import says_bulk
 from omnicodec.service.server.calls import current
 from omnicodec.service.server.garbage import ended_early
-from omnicodec.service.server.jobs import Job, Workers
+from omnicodec.service.server.jobs import Job
 from omnicodec.service.server.refusals import Refusal
 from omnicodec.service.server.statuses import status_of
+from omnicodec.service.server.workers import Workers
 
 M = TypeVar("M", bound=Message)
 

@@ -33,11 +33,12 @@ from omnicodec.service.pieces import (
 )
 from omnicodec.service.server.calls import current
 from omnicodec.service.server.engine import Engine
-from omnicodec.service.server.jobs import Job, Workers
+from omnicodec.service.server.jobs import Job
 from omnicodec.service.server.live import STEPS, LiveReader, LiveWriter
 from omnicodec.service.server.options import ServerOptions
 from omnicodec.service.server.service import SERVICE
 from omnicodec.service.server.stream_calls import Room, StreamCall, StreamService
+from omnicodec.service.server.workers import Workers
 from omnicodec.v1 import codec_service_pb2 as pb
 from omnicodec.v1 import media_pb2
 
@@ -66,7 +67,7 @@ class Streams:
             if config.HasField(name)
         }
 
-        codec = await self._engine.codec(config.codec, call.job)
+        codec = await self._engine.codecs.ready(config.codec, call.job)
         codec.encode([], **settings)  # says no before anything is taken
         current().about(codec.spec.name, 1)
         piece = await _piece(call)
@@ -162,7 +163,7 @@ class Streams:
     async def _decode_tokens(
         self, call: DecodeCall, config: pb.DecodeStreamConfig, tokens: media_pb2.Tokens
     ) -> AsyncIterator[media_pb2.Media]:
-        codec = await self._engine.codec(tokens.codec, call.job)
+        codec = await self._engine.codecs.ready(tokens.codec, call.job)
         current().about(codec.spec.name, 1)
         if tokens.fingerprint != codec.spec.fingerprint:
             raise FingerprintMismatch(
@@ -214,7 +215,7 @@ class Streams:
                 if header is None:
                     message = await _next(call)
             if header is not None:
-                codec = await self._engine.codec(header.codec, call.job)
+                codec = await self._engine.codecs.ready(header.codec, call.job)
                 if isinstance(codec, StreamingCodec) and not header.HasField("sound"):
                     tokens = header.chunk_positions * len(codec.spec.codebook_sizes)
                     if tokens > self._options.max_tokens:

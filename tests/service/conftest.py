@@ -84,8 +84,8 @@ def admitted(monkeypatch: pytest.MonkeyPatch) -> Admitted:
     """Return what counts the requests of servers that are started from now on."""
     admitted = Admitted()
 
-    def kept(*limits: float) -> Admission:
-        admitted.admissions.append(Admission(*limits))
+    def kept(*limits: Any, **more: Any) -> Admission:
+        admitted.admissions.append(Admission(*limits, **more))
         return admitted.admissions[-1]
 
     monkeypatch.setattr(server_module, "Admission", kept)

@@ -20,11 +20,12 @@ from omnicodec.service.server.inference.answers import EngineAnswer, infer_respo
 from omnicodec.service.server.inference.models import Model, Verb
 from omnicodec.service.server.inference.requests import engine_request, seconds_of
 from omnicodec.service.server.inference.statistics import Statistics, seconds_at
-from omnicodec.service.server.jobs import Job, Stopped, Workers
+from omnicodec.service.server.jobs import Job, Stopped
 from omnicodec.service.server.options import ServerOptions
 from omnicodec.service.server.service import Method, Service
 from omnicodec.service.server.statuses import status_of
 from omnicodec.service.server.stream_calls import Room, StreamCall, StreamService
+from omnicodec.service.server.workers import Workers
 
 INFERENCE: Final = oip.DESCRIPTOR.services_by_name["GRPCInferenceService"]
 
@@ -117,7 +118,7 @@ class Inference:
         if request.parameters:
             raise InvalidInput("models are loaded as they are, without parameters")
         model = await job.run(self._workers.cpu, models.find, request.model_name)
-        await self._engine.codec(model.spec.name, job)
+        await self._engine.codecs.ready(model.spec.name, job)
         return oip.RepositoryModelLoadResponse()
 
     async def model_infer(self, request: oip.ModelInferRequest, job: Job) -> oip.ModelInferResponse:
@@ -198,7 +199,7 @@ class Inference:
         return await job.run(self._workers.cpu, work)
 
     def _is_ready(self, model: Model) -> bool:
-        return self._engine.is_warm(model.spec.name)
+        return self._engine.codecs.is_warm(model.spec.name)
 
 
 def inference_services(

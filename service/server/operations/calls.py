@@ -14,7 +14,7 @@ from google.protobuf import empty_pb2
 from omnicodec.codecs import InvalidInput
 from omnicodec.service.server.calls import current
 from omnicodec.service.server.engine import Engine
-from omnicodec.service.server.jobs import Job, Workers
+from omnicodec.service.server.jobs import Job
 from omnicodec.service.server.operations.filters import page_after, page_token, parse_filter
 from omnicodec.service.server.operations.messages import COLLECTION, id_of, operation
 from omnicodec.service.server.operations.runner import (
@@ -26,6 +26,7 @@ from omnicodec.service.server.operations.runner import (
 from omnicodec.service.server.operations.store import State, Store, Stored
 from omnicodec.service.server.options import ServerOptions
 from omnicodec.service.server.refusals import NotOffered, UnknownOperation
+from omnicodec.service.server.workers import Workers
 from omnicodec.v1 import codec_service_pb2 as pb
 
 OPERATIONS: Final[Any] = operations_pb2.DESCRIPTOR.services_by_name["Operations"]
@@ -202,7 +203,7 @@ class Operations:
             raise InvalidInput(f"there is no output {request.output}")
 
         def prepare() -> Any:
-            codec = self._engine.load(request.codec)
+            codec = self._engine.codecs.load(request.codec)
             codec.encode([], **settings_of(request))
             if targets and not codec.spec.resumable:
                 raise InvalidInput(

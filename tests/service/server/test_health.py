@@ -59,3 +59,14 @@ def test_all_who_watch_hear_of_the_end(server: RunningServer) -> None:
         thread.start()
         assert next(second).status == next(third).status == Status.NOT_SERVING
         thread.join()
+
+
+@pytest.mark.parametrize("method", ["Check", "Watch"])
+def test_what_is_no_request_is_the_clients_fault(server: RunningServer, method: str) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        path = f"/grpc.health.v1.Health/{method}"
+        with pytest.raises(grpc.RpcError) as caught:
+            next(channel.unary_stream(path)(b"\xff\xff"))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        stub = health_pb2_grpc.HealthStub(channel)
+        assert stub.Check(named("")).status == Status.SERVING
