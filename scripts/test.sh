@@ -27,8 +27,8 @@ NEEDED=tests/service/inference/requirements.txt
 say "tritonclient, which judges the Open Inference Protocol: $TRITON"
 if cmp -s "$NEEDED" "$TRITON/requirements.txt" ||
     { make_environment "$TRITON" &&
-        # From another folder: here, uv would heed the constraints of pyproject.toml.
-        (cd "$TRITON" && pip_install "$TRITON" ${QUIET:+-q} -r "$ROOT/$NEEDED") &&
+        # From another folder: here and below, uv would heed the constraints of pyproject.toml.
+        (cd / && pip_install "$TRITON" ${QUIET:+-q} -r "$ROOT/$NEEDED") &&
         cp "$NEEDED" "$TRITON/requirements.txt"; }; then
     export OMNICODEC_TRITON_PYTHON=$TRITON/bin/python
 else
