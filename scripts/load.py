@@ -208,7 +208,7 @@ def _options(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     add("--kill-server", type=int, default=0, metavar="N", help="times, with --clients")
     add("--retries", type=int, default=16, help="of each of --clients; default: %(default)s")
     add("--seconds", type=_seconds, default=20.0, help="of a run; default: %(default)s")
-    add("--mix", default="text=6,compress=1,image=2,decode=1", help="default: %(default)s")
+    add("--mix", default="text=6,compress=1,image=2,decode=1,audio=1", help="default: %(default)s")
     add("--processes", type=int, default=2, help="that send; default: %(default)s")
     add("--connections", type=int, default=4, help="of each process; default: %(default)s")
     add("--concurrency", type=int, default=32, help="of --saturate; default: %(default)s")

@@ -61,7 +61,10 @@ class Admission:
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
-        self._pace = _FIRST_PACE
+        # With so many in it there is work for all threads, and between two that leave lies the
+        # time that one takes. With fewer, one only sees how often requests come.
+        self._busy = min(ALWAYS, most_requests)
+        self._pace, self._measured = _FIRST_PACE, 0
         self._left_at = 0.0
 
     @property
@@ -82,7 +85,10 @@ class Admission:
             reason = "queue"
         elif self._bytes + nbytes > self._most_bytes:
             reason = "bytes"
-        elif self._requests >= ALWAYS and self._requests * self._pace > self._most_seconds:
+        elif (
+            self._requests >= ALWAYS <= self._measured
+            and self._requests * self._pace > self._most_seconds
+        ):
             reason = "wait"
         if reason:
             current().metrics.refused(reason)
@@ -90,18 +96,21 @@ class Admission:
                 f"the server is busy with {self._requests} requests; try again later",
                 self.retry_seconds,
             )
-        if not self._requests:
-            self._left_at = time.monotonic()
         self._requests += 1
+        if self._requests == self._busy:
+            self._left_at = time.monotonic()
         self._bytes += nbytes
         self._idle.clear()
         self._metrics.waiting(self._requests, self._bytes)
 
     def leave(self, nbytes: int) -> None:
         """Count a request out that `enter` let in."""
-        now = time.monotonic()
-        self._pace += 0.1 * (now - self._left_at - self._pace)
-        self._left_at = now
+        if self._requests >= self._busy:
+            now = time.monotonic()
+            self._measured += 1
+            weight = max(0.1, 1 / self._measured)
+            self._pace += weight * (now - self._left_at - self._pace)
+            self._left_at = now
         self._requests -= 1
         self._bytes -= nbytes
         self._metrics.waiting(self._requests, self._bytes)

@@ -48,7 +48,10 @@ class Metrics:
         """Note that a codec was loaded and warmed."""
 
     def refused(self, reason: str) -> None:
-        """Note a call that was turned away: "queue", "bytes", "cost", "streams", "token"..."""
+        """Note a call that was turned away.
+
+        `reason` is "queue", "bytes", "wait", "cost", "streams" or "token".
+        """
 
     def waiting(self, requests: int, nbytes: int) -> None:
         """Note the state of the admission: the requests in it, and their bytes."""

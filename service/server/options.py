@@ -81,7 +81,7 @@ class ServerOptions:
 
     max_queue: int = 64
     max_queue_bytes: int = 8 * MAX_MESSAGE_BYTES
-    max_queue_seconds: float = 1.0
+    max_queue_seconds: float = 0.5
     max_cost: int = 4 << 30
     max_batch: int = 8
     max_wait_ms: float = 2.0

@@ -79,11 +79,13 @@ def test_who_would_wait_too_long_is_turned_away(monkeypatch: pytest.MonkeyPatch)
 
         def room(seconds: float) -> int:
             """Return how many requests are let in, when each of late took so long."""
+            for _ in range(ALWAYS - 1):
+                admission.enter(1)
             for _ in range(100):
                 admission.enter(1)
                 now[0] += seconds
                 admission.leave(1)
-            count = 0
+            count = ALWAYS - 1
             with suppress(Busy):
                 for _ in range(1000):
                     admission.enter(1)
@@ -95,6 +97,24 @@ def test_who_would_wait_too_long_is_turned_away(monkeypatch: pytest.MonkeyPatch)
         assert 95 <= room(0.01) <= 105
         assert 18 <= room(0.05) <= 22
         assert room(10.0) == ALWAYS
+
+    asyncio.run(check())
+
+
+def test_an_idle_server_takes_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("omnicodec.service.server.admission.time.monotonic", lambda: now[0])
+
+    async def check() -> None:
+        admission = Admission(1000, 1 << 20, 0.5)
+        for _ in range(100):  # one now and then, which says nothing of how many could have been
+            admission.enter(1)
+            now[0] += 60.0
+            admission.leave(1)
+        for _ in range(1000):
+            admission.enter(1)
+        with pytest.raises(Busy):
+            admission.enter(1)
 
     asyncio.run(check())
 

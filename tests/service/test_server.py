@@ -125,17 +125,23 @@ def test_errors_of_ours_keep_their_text(gate, stub: CodecServiceStub) -> None:
         assert (error.code().name, error.details()) == (status, "plain words")
 
 
-def test_cancelled_work_stops(gate, stub: CodecServiceStub) -> None:
-    running = stub.Encode.future(texts(*[b"first"] * 50, codec="text/gated"))
-    gate.wait_begun(1)
-    waiting = stub.Encode.future(texts(b"second", codec="text/gated"))
-    running.cancel()
-    late = failure(lambda: stub.Encode(texts(b"third", codec="text/gated"), timeout=1))
-    assert late.code().name == "DEADLINE_EXCEEDED"
-    gate.opened.set()
-    assert waiting.result(timeout=20).tokens
-    assert stub.Encode(texts(b"last", codec="text/gated"), timeout=20).tokens
-    assert gate.begun == [b"first", b"second", b"last"]
+def test_cancelled_work_stops(gate, admitted) -> None:
+    with (
+        running_server(ServerOptions(listen=LOCAL)) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = CodecServiceStub(channel)
+        running = stub.Encode.future(texts(*[b"first"] * 50, codec="text/gated"))
+        gate.wait_begun(1)
+        waiting = stub.Encode.future(texts(b"second", codec="text/gated"))
+        running.cancel()
+        late = failure(lambda: stub.Encode(texts(b"third", codec="text/gated"), timeout=1))
+        assert late.code().name == "DEADLINE_EXCEEDED"
+        admitted.wait_for(1)  # the server has heard of both
+        gate.opened.set()
+        assert waiting.result(timeout=20).tokens
+        assert stub.Encode(texts(b"last", codec="text/gated"), timeout=20).tokens
+        assert gate.begun == [b"first", b"second", b"last"]
 
 
 def test_a_deadline_stops_a_batch(gate, stub: CodecServiceStub) -> None:
