@@ -160,7 +160,7 @@ def _overload(options: argparse.Namespace, name: str) -> dict[str, Any]:
         grpc.insecure_channel(address, options=ANY_SIZE) as channel,
     ):
         encode = CodecServiceStub(channel).Encode
-        with ThreadPoolExecutor(16) as threads:  # as many as it needs to be busy all the time
+        with ThreadPoolExecutor(8) as threads:  # so many are never turned away, and keep it busy
             count, ends = 0, time.monotonic() + SECONDS
             while time.monotonic() < ends:
                 count += len(list(threads.map(lambda _: encode(request), range(32))))

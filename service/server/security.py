@@ -10,7 +10,8 @@ from __future__ import annotations
 import inspect
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Final
 
 import grpc
@@ -26,6 +27,8 @@ from omnicodec.service.server.tracing import Tracer
 
 HEALTH: Final = "grpc.health.v1.Health/"
 REFLECTION: Final = "grpc.reflection."
+
+Behavior = Callable[[Any, grpc.aio.ServicerContext], Awaitable[None]]
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -67,80 +70,91 @@ class Calls(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no ty
         except Exception as error:
             refused = error
 
-            async def refuse(_: Any, context: grpc.aio.ServicerContext) -> None:
-                self._follow(call, context)
+            async def refuse(*_: Any) -> None:
                 self._metrics.refused("token")
-                await _abort(context, refused, method)
+                raise refused
 
             # As if it took a stream, so that nothing of the request is read.
-            return grpc.stream_unary_rpc_method_handler(refuse)
+            return grpc.stream_stream_rpc_method_handler(self._followed(refuse, call))
         return self._wrapped(handler, call)
 
     def _wrapped(self, handler: grpc.RpcMethodHandler, call: Call) -> grpc.RpcMethodHandler:
-        kind = (handler.request_streaming, handler.response_streaming)
-        make, behavior = {
-            (False, False): (grpc.unary_unary_rpc_method_handler, handler.unary_unary),
-            (False, True): (grpc.unary_stream_rpc_method_handler, handler.unary_stream),
-            (True, False): (grpc.stream_unary_rpc_method_handler, handler.stream_unary),
-            (True, True): (grpc.stream_stream_rpc_method_handler, handler.stream_stream),
-        }[kind]
+        """Return a handler that is as the given one to a client, and writes its answers itself.
 
-        async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:
-            self._follow(call, context)
-            try:
-                self._begin(call, context)
-                response = await behavior(request, context)
-                call.done = True
-                return response
-            except grpc.aio.BaseError:  # a status already
-                raise
-            except Exception as error:
-                await _abort(context, error, call.method)
+        So nobody has to ask gRPC when a call is over. grpc.aio holds such callbacks in a cycle with
+        the call, which is freed when Python's collector comes by, and until then gRPC counts the
+        call as going on: after `grpc.max_concurrent_streams` of them it refuses all further ones
+        of the connection.
+        """
+        behavior = (
+            handler.unary_unary
+            or handler.unary_stream
+            or handler.stream_unary
+            or handler.stream_stream
+        )
 
-        async def answers(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[Any]:
-            self._follow(call, context)
-            try:
-                self._begin(call, context)
-                async for message in behavior(request, context):
-                    yield message
-                call.done = True
-            except grpc.aio.BaseError:
-                raise
-            except Exception as error:
-                await _abort(context, error, call.method)
+        async def answer(request: Any, context: grpc.aio.ServicerContext) -> None:
+            with self._held(call):
+                if inspect.isasyncgenfunction(behavior):
+                    async with aclosing(behavior(request, context)) as messages:
+                        async for message in messages:
+                            await context.write(message)
+                elif handler.response_streaming:
+                    await behavior(request, context)
+                else:
+                    await context.write(await behavior(request, context))
 
+        make = (
+            grpc.stream_stream_rpc_method_handler
+            if handler.request_streaming
+            else grpc.unary_stream_rpc_method_handler
+        )
         return make(
-            answers if inspect.isasyncgenfunction(behavior) else answer,
+            self._followed(answer, call),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
 
-    def _begin(self, call: Call, context: grpc.aio.ServicerContext) -> None:
+    @contextmanager
+    def _held(self, call: Call) -> Iterator[None]:
+        """Count a call as one of its token's."""
         try:
             call.holder.begin()
         except OverQuota:
             self._metrics.refused("token")
             raise
-        context.add_done_callback(lambda _: call.holder.end())
+        try:
+            yield
+        finally:
+            call.holder.end()
 
-    def _follow(self, call: Call, context: grpc.aio.ServicerContext) -> None:
-        enter(call)
-        self._metrics.began(call.method)
-        began = time.monotonic()
+    def _followed(self, answer: Behavior, call: Call) -> Behavior:
+        """Return what answers a call, and says what became of it once all of it is sent."""
 
-        def ended(context: grpc.aio.ServicerContext) -> None:
-            code = _code(call, context)
-            seconds = time.monotonic() - began
-            self._metrics.ended(call.method, code, seconds, call.received, call.sent)
-            self._tracer.end(call, code)
-            self._log.write(call, code, seconds)
+        async def followed(request: Any, context: grpc.aio.ServicerContext) -> None:
+            enter(call)
+            self._metrics.began(call.method)
+            began = time.monotonic()
+            try:
+                try:
+                    await answer(request, context)
+                    call.done = True
+                except grpc.aio.BaseError:  # a status already, or a client that is gone
+                    raise
+                except Exception as error:
+                    name = call.method.rpartition("/")[2]
+                    await context.abort_with_status(rpc_status.to_status(status_of(error, name)))
+            except grpc.aio.AbortError as aborted:
+                # The call keeps it and raises it again; with its traceback, in a cycle.
+                aborted.__traceback__ = aborted.__context__ = None
+            finally:
+                code = _code(call, context)
+                seconds = time.monotonic() - began
+                self._metrics.ended(call.method, code, seconds, call.received, call.sent)
+                self._tracer.end(call, code)
+                self._log.write(call, code, seconds)
 
-        context.add_done_callback(ended)
-
-
-async def _abort(context: grpc.aio.ServicerContext, error: Exception, method: str) -> None:
-    name = method.rpartition("/")[2]
-    await context.abort_with_status(rpc_status.to_status(status_of(error, name)))
+        return followed
 
 
 def _code(call: Call, context: grpc.aio.ServicerContext) -> str:

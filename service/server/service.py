@@ -50,26 +50,26 @@ class Service:
         """Return what a server registers.
 
         Requests and answers are bytes to gRPC: it would parse requests on the event loop,
-        before anyone can say no.
+        before anyone can say no. Handlers write the answer, to know when it is gone; on the wire
+        that is no stream.
         """
         handlers = {
-            name: grpc.unary_unary_rpc_method_handler(self._handler(name, *how))
+            name: grpc.unary_stream_rpc_method_handler(self._handler(name, *how))
             for name, how in self._methods.items()
         }
         return grpc.method_handlers_generic_handler(self.full_name, handlers)
 
     def _handler(
         self, name: str, kind: type[Message], method: Method, admission: Admission
-    ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
-        async def handle(data: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[None]]:
+        async def handle(data: bytes, context: grpc.aio.ServicerContext) -> None:
             bulk = says_bulk(context.invocation_metadata())
             job = Job(context.time_remaining(), bulk=bulk)
-            call = current()
+            call, entered = current(), False
             try:
                 call.receive(len(data))
                 admission.enter(len(data))
-                # Not earlier than this is the answer sent, and its memory free again.
-                context.add_done_callback(lambda _: admission.leave(len(data)))
+                entered = True
                 if len(data) <= wire.AT_ONCE_BYTES:
                     request = wire.parse(kind, data, self._most_items)
                 else:
@@ -77,14 +77,17 @@ class Service:
                         self._workers.cpu, wire.parse, kind, data, self._most_items
                     )
                 answer: bytes = (await method(request, job)).SerializeToString()
+                job.stop()  # what it had reserved is free
                 call.send(len(answer))
-                return answer
+                await context.write(answer)
+            except grpc.aio.BaseError:  # the client is gone
+                raise
             except Exception as error:  # CancelledError is none: that call needs no answer
-                status = rpc_status.to_status(status_of(error, name))
-                await context.abort_with_status(status)
-                raise  # not reached: abort_with_status raises
+                await context.abort_with_status(rpc_status.to_status(status_of(error, name)))
             finally:
                 job.stop()
+                if entered:  # and not earlier: the answer took memory until it was sent
+                    admission.leave(len(data))
 
         return handle
 

@@ -17,7 +17,6 @@ from omnicodec.service.server import wire
 from omnicodec.service.server.admission import Busy
 from omnicodec.service.server.batching import says_bulk
 from omnicodec.service.server.calls import current
-from omnicodec.service.server.garbage import ended_early
 from omnicodec.service.server.jobs import Job
 from omnicodec.service.server.refusals import Refusal
 from omnicodec.service.server.statuses import status_of
@@ -196,9 +195,10 @@ class StreamService:
                 idle_seconds=self._idle_seconds,
                 most_items=self._most_items,
             )
+            entered = False
             try:
                 self._room.enter()
-                context.add_done_callback(lambda _: self._room.leave())
+                entered = True
                 async with aclosing(method(call)) as answers:  # type: ignore[type-var]
                     async for answer in answers:
                         await call.write(answer)
@@ -206,11 +206,12 @@ class StreamService:
                 job.stop()
                 call.keep(0)  # before a status that nobody may take for long
                 status = rpc_status.to_status(status_of(error, name))
-                asyncio.get_running_loop().call_soon(ended_early)
                 with suppress(grpc.aio.InternalError):  # the client is gone
                     await context.abort_with_status(status)
             finally:
                 job.stop()
                 call.keep(0)
+                if entered:
+                    self._room.leave()
 
         return handle
