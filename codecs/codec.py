@@ -207,6 +207,10 @@ class Codec(ABC, Generic[M]):
                 )
         return self._encode_all(items, settings)
 
+    def takes_minutes(self, settings: Settings) -> bool:
+        """Return whether encoding an item may take minutes, and so should keep nobody waiting."""
+        return self.spec.resumable
+
     def settings(
         self,
         *,

@@ -113,13 +113,16 @@ class ImageInrCodec(ShippedCodec[Image]):
         check_pixels(height, width)
         return grid_of(height, width, self.prior.sizes)
 
+    def takes_minutes(self, settings: Settings) -> bool:
+        return EFFORTS[_effort(settings)] > 0
+
     def _encode(self, item: Image, settings: Settings) -> Tokens:
         quality = DEFAULT_QUALITY if settings.quality is None else settings.quality
         extent = {"height": item.height, "width": item.width}
         grid = self.expected_grid(extent, 0)
         values = np.zeros(grid[0] * grid[1], np.int32)
         if values.size:
-            effort = settings.effort or next(iter(EFFORTS))
+            effort = _effort(settings)
             if EFFORTS[effort]:
                 fitted = self._fit(item, quality, effort, settings)
                 scales, updates = fitted.scales, fitted.updates
@@ -257,3 +260,7 @@ class ImageInrCodec(ShippedCodec[Image]):
         updates = from_heads(heads, [values[a:b] for a, b in pairwise(edges)])
         synthesis, at = updated(self._network.synthesis, updates), int(edges[-1])
         return synthesis, quality, split(values[at : at + positions(height, width)], height, width)
+
+
+def _effort(settings: Settings) -> str:
+    return settings.effort or next(iter(EFFORTS))

@@ -275,7 +275,7 @@ class Engine:
             lambda _: codec.parallel,
             codec.batched,
             name if width > 1 else "",
-            self._workers.long if codec.spec.resumable else None,
+            self._workers.long if codec.takes_minutes(settings) else None,
         )
         return codec, await self._opener(request.items, codec, job, to_tokens), compute
 

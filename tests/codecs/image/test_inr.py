@@ -171,3 +171,8 @@ def test_golden_stream_opens(codec) -> None:
 def test_front_has_room_for_all(codec) -> None:
     assert front(codec.prior.sizes) == 9 + sum(codec.prior.sizes)
     assert front(()) == 9
+
+
+def test_only_fits_take_minutes(codec) -> None:
+    assert not codec.takes_minutes(codec.settings())
+    assert codec.takes_minutes(codec.settings(effort="normal"))
