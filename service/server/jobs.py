@@ -288,6 +288,7 @@ class _Pipeline:
                     raise
                 return [done for each in group for done in work([each])]  # which of them was it?
             seconds = (time.monotonic() - began) / len(group)
+            self._call.metrics.batch(stage.codec(items[0]), len(group))
             while waits:  # the turn's first item waited for all others
                 self._call.did(stage.codec(items[0]), Step.QUEUE, waits.pop())
             for item in items:

@@ -63,6 +63,7 @@ def test_requests_are_counted(watched) -> None:
     assert found["omnicodec_received_bytes_total", (ENCODE,)] >= 2 * request.ByteSize()
     assert found["omnicodec_sent_bytes_total", (ENCODE,)] > 0
     assert found["omnicodec_codec_loads_total", ("text/bytes",)] == 1
+    assert found["omnicodec_batch_size_sum", ("text/bytes",)] == 6
     assert found["omnicodec_process_resident_memory_bytes", ("0",)] > 1e6
     assert found["omnicodec_process_open_files", ("0",)] > 1
     assert found["omnicodec_process_threads", ("0",)] > 1
