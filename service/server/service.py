@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 from google.longrunning import operations_pb2
 from google.protobuf.message import Message
-from grpc_status import rpc_status
 
 from omnicodec.service.server import wire
 from omnicodec.service.server.admission import Admission
@@ -18,7 +17,6 @@ from omnicodec.service.server.engine import Engine
 from omnicodec.service.server.jobs import Job
 from omnicodec.service.server.operations.calls import OPERATIONS, Operations
 from omnicodec.service.server.operations.forwarding import ForwardedOperations
-from omnicodec.service.server.statuses import status_of
 from omnicodec.service.server.workers import Workers
 from omnicodec.v1 import codec_service_pb2 as pb
 
@@ -54,13 +52,13 @@ class Service:
         that is no stream.
         """
         handlers = {
-            name: grpc.unary_stream_rpc_method_handler(self._handler(name, *how))
+            name: grpc.unary_stream_rpc_method_handler(self._handler(*how))
             for name, how in self._methods.items()
         }
         return grpc.method_handlers_generic_handler(self.full_name, handlers)
 
     def _handler(
-        self, name: str, kind: type[Message], method: Method, admission: Admission
+        self, kind: type[Message], method: Method, admission: Admission
     ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[None]]:
         async def handle(data: bytes, context: grpc.aio.ServicerContext) -> None:
             bulk = says_bulk(context.invocation_metadata())
@@ -80,11 +78,7 @@ class Service:
                 job.stop()  # what it had reserved is free
                 call.send(len(answer))
                 await context.write(answer)
-            except grpc.aio.BaseError:  # the client is gone
-                raise
-            except Exception as error:  # CancelledError is none: that call needs no answer
-                await context.abort_with_status(rpc_status.to_status(status_of(error, name)))
-            finally:
+            finally:  # errors become statuses in security.py, as those of all calls do
                 job.stop()
                 if entered:  # and not earlier: the answer took memory until it was sent
                     admission.leave(len(data))
