@@ -1,0 +1,107 @@
+"""The job: everything that the bytes of a run's output depend upon, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from omnicodec.codecs import FingerprintMismatch, InvalidInput, describe, load
+from omnicodec.codecs.registry import AnyCodec
+from omnicodec.service.batch.sources.base import SourceSpec
+
+_FORMAT: Final = "omnicodec.job.v1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecChoice:
+    """The codec of a modality, with its settings: `name` as `load` takes it, or else `path`."""
+
+    modality: str
+    name: str
+    fingerprint: str
+    path: str = ""
+    quality: int | None = None
+    effort: str | None = None
+    method: str | None = None
+
+    def open(self, device: str) -> AnyCodec:
+        """Return the codec; raises `FingerprintMismatch` when it is no longer what it was."""
+        codec = load(Path(self.path) if self.path else self.name, device=device)
+        self.check()
+        return codec
+
+    def check(self) -> None:
+        """Raise `FingerprintMismatch` when the codec here is not the one that was chosen."""
+        here = describe(Path(self.path) if self.path else self.name).fingerprint
+        if here != self.fingerprint:
+            raise FingerprintMismatch(
+                f"{self.name} here is {here}, this data set was begun with {self.fingerprint}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemLimits:
+    """The largest items that are taken: pixels of all frames, seconds, bytes of the file."""
+
+    pixels: int = 1 << 31
+    seconds: float = 24 * 3600.0
+    nbytes: int = 1 << 31
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What is to be made of which sources.
+
+    `codecs` has one choice a modality; `vocabulary` is the SHA-256 of `vocabulary.json`. `format`
+    names a sink, `layout` is one of `sinks.base.LAYOUTS`; `length` and `packing` are of packed
+    sequences ("best-fit" or "concatenate"). Shards have at most about `shard_items` items and
+    `shard_bytes` bytes of sources.
+    """
+
+    sources: tuple[SourceSpec, ...]
+    codecs: tuple[CodecChoice, ...]
+    vocabulary: str
+    format: str
+    layout: str
+    length: int = 0
+    packing: str = "best-fit"
+    bos: bool = False
+    eos: bool = True
+    shard_items: int = 1024
+    shard_bytes: int = 1 << 28
+    limits: ItemLimits = field(default_factory=ItemLimits)
+    version: int = 1
+
+    def codec_of(self, modality: str) -> CodecChoice | None:
+        """Return the choice for a modality; None where its items are not taken."""
+        return next((c for c in self.codecs if c.modality == modality), None)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the job, in hex: two runs with the same one write the same bytes."""
+        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format_of_job": _FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Job:
+        """Return the job of `to_json`; raises `InvalidInput` for anything else."""
+        try:
+            fields = dict(value)
+            if fields.pop("format_of_job") != _FORMAT:
+                raise ValueError("it is of another version")
+            return cls(
+                **{
+                    **fields,
+                    "sources": tuple(map(SourceSpec.from_json, fields["sources"])),
+                    "codecs": tuple(CodecChoice(**choice) for choice in fields["codecs"]),
+                    "limits": ItemLimits(**fields["limits"]),
+                }
+            )
+        except (KeyError, TypeError, ValueError) as e:
+            raise InvalidInput(f"not a job of this version of omnicodec: {e}") from e
