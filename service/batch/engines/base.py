@@ -10,13 +10,17 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the work on one shard is, since its beginning: all counts only grow."""
+    """How far the work on one shard is, since its beginning: all counts only grow.
+
+    `nbytes` are of sources; `last` is the reject of last, in words, for who waits to see one.
+    """
 
     shard: int
     items: int
     rejects: int
     tokens: int
     nbytes: int
+    last: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,13 @@ Event = Progress | Committed | Lost
 
 
 class Engine(ABC):
-    """Runs `shards.write_shard(folder, shard)` for each shard, anywhere, in any order."""
+    """Runs `shards.write_shard(folder, shard)` for each shard, anywhere, in any order.
+
+    `inherited` are open files that processes on this machine are to keep open as long as they
+    live: what a run has locked stays so until all of them are gone.
+    """
+
+    inherited: tuple[int, ...] = ()
 
     @abstractmethod
     def run(self, folder: Path, shards: Sequence[int]) -> Iterator[Event]:
