@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from omnicodec.codecs.codec import Codec, CodecSpec
 from omnicodec.codecs.errors import InvalidInput, Unavailable, UnknownCodec
+from omnicodec.codecs.hub.reference import is_hub_name, of_folder, parse
 from omnicodec.codecs.media import MODALITIES
 
 AnyCodec = Codec[Any]
@@ -65,10 +66,16 @@ def available() -> tuple[str, ...]:
 def describe(name: str | os.PathLike[str]) -> CodecSpec:
     """Return the spec of the codec `name[@version]` without loading its network.
 
-    Raises `UnknownCodec` when there is no such codec or version, and for a path what `load`
-    raises.
+    Raises `UnknownCodec` when there is no such codec or version, and for a path or a published
+    codec what `load` raises.
     """
-    return load(name).spec if isinstance(name, os.PathLike) else _find(name)[1]
+    if isinstance(name, os.PathLike):
+        return load(name).spec
+    if is_hub_name(name):
+        from omnicodec.codecs.hub import opening
+
+        return opening.describe(parse(name))
+    return _find(name)[1]
 
 
 def load(name: str | os.PathLike[str], *, device: str = "auto") -> AnyCodec:
@@ -76,15 +83,21 @@ def load(name: str | os.PathLike[str], *, device: str = "auto") -> AnyCodec:
 
     A path opens what is not shipped: a `tokenizer.json`, a folder with one, or the `export/`
     that `omnicodec train` left, whose `config.json` names its codec (`text/bpe` where it names
-    none). It is read again when one of its files has changed. It must be a `pathlib.Path` and
-    no str, since names come from streams and requests too, which never make anything open a
-    file.
+    none), and a folder with a published codec. It is read again when one of its files has
+    changed. It must be a `pathlib.Path` and no str.
+
+    `hf:owner/name[@revision]` and `hf:FOLDER` open a published codec, and download it where need
+    be. So no name from a stream or a request comes here: those are for `load_named`.
 
     `device` is "auto" (a GPU where there is one), "cpu", or a torch device such as
     "cuda:1". Raises `UnknownCodec`, `InvalidInput` or `Unavailable`.
     """
     if isinstance(name, os.PathLike):
         return _load_path(Path(name), device)
+    if is_hub_name(name):
+        from omnicodec.codecs.hub import opening
+
+        return opening.open_codec(parse(name), resolve_device(device))
     cls, spec = _find(name)
     device = resolve_device(device) if cls.on_device else "cpu"
     with _loading:
@@ -94,9 +107,25 @@ def load(name: str | os.PathLike[str], *, device: str = "auto") -> AnyCodec:
         return _loaded[key]
 
 
+def load_named(name: str, *, device: str = "auto") -> AnyCodec:
+    """Return the codec that a stream, a request or an archive of tokens names.
+
+    As `load`, but nothing is read or downloaded on a stranger's word: of published codecs, only
+    those that this process has opened are found. Raises `UnknownCodec` or `Unavailable`.
+    """
+    if is_hub_name(name):
+        from omnicodec.codecs.hub import opening
+
+        return opening.already_open(name, resolve_device(device))
+    return load(name, device=device)
+
+
 def _load_path(path: Path, device: str) -> AnyCodec:
+    from omnicodec.codecs.hub import opening
     from omnicodec.codecs.text.bpe import BPECodec
 
+    if opening.is_known(path):
+        return opening.open_codec(of_folder(path), resolve_device(device))
     file = path
     if path.is_dir():
         ours = any(path.glob("model.safetensors*"))

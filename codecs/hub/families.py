@@ -1,0 +1,71 @@
+"""Which configuration is opened by which adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from omnicodec.codecs.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from omnicodec.codecs.hub.hub_codec import HubCodec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """One adapter: `cls` in `codecs/hub/<module>.py`, and how its folders are recognised.
+
+    That is by a key of `config.json` which has one of `values`, or by `files` that are there.
+    `library` is the class that it stands on. `weights` are the patterns of what is downloaded
+    beside JSON files and the card; of an index, only the files that hold tensors with `prefix`.
+    `also` are further files whose content makes the codes.
+    """
+
+    title: str
+    module: str
+    cls: str
+    library: str
+    key: str = "model_type"
+    values: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    prefix: str = ""
+    weights: tuple[str, ...] = ("*.safetensors",)
+    also: tuple[str, ...] = ()
+
+    def fits(self, config: Mapping[str, Any], folder: Path) -> bool:
+        if config.get(self.key) in self.values:
+            return True
+        return bool(self.files) and all((folder / name).exists() for name in self.files)
+
+    def adapter(self) -> type[HubCodec[Any]]:
+        module = import_module(f"omnicodec.codecs.hub.{self.module}")
+        found: type[HubCodec[Any]] = getattr(module, self.cls)
+        return found
+
+
+# The first that fits is taken.
+FAMILIES: Final[tuple[Family, ...]] = (
+    Family(
+        title="EnCodec",
+        module="encodec",
+        cls="EncodecCodec",
+        library="transformers.EncodecModel",
+        values=("encodec",),
+    ),
+)
+
+
+def family_of(config: Mapping[str, Any], folder: Path) -> Family:
+    """Return the family of a folder; raises `InvalidInput` that lists those that are known."""
+    for family in FAMILIES:
+        if family.fits(config, folder):
+            return family
+    what = ", ".join(f"{k} {config[k]!r}" for k in ("model_type", "_class_name") if k in config)
+    known = ", ".join(family.title for family in FAMILIES)
+    raise InvalidInput(
+        f"{str(folder)!r} is of no known family ({what or 'its configuration names none'}); "
+        f"known: {known}"
+    )

@@ -1,0 +1,85 @@
+"""The libraries that hold published networks: opened quietly, and their errors made plain."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from omnicodec.codecs.errors import InvalidInput, OmnicodecError, Unavailable
+from omnicodec.codecs.hub.files import Snapshot
+
+
+@contextlib.contextmanager
+def library_errors(name: str) -> Iterator[None]:
+    """Turn what a library raises while it opens `name` into one line."""
+    try:
+        yield
+    except (OmnicodecError, MemoryError):
+        raise
+    except ImportError as e:
+        raise Unavailable(f'{name} needs: pip install "omnicodec[hub]" ({one_line(e)})') from e
+    except Exception as e:  # the libraries raise anything
+        raise InvalidInput(f"{name} cannot be opened: {one_line(e)}") from e
+
+
+def one_line(error: Exception, most: int = 300) -> str:
+    """Return an error's message on one line, without what follows its first paragraph."""
+    text = re.sub(r"\x1b\[[\d;]*m", "", str(error)).strip() or type(error).__name__
+    line = " ".join(text.split("\n\n")[0].split())
+    return line if len(line) <= most else line[:most] + "…"
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Let transformers print no progress and no reports."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def pretrained(cls: Any, snapshot: Snapshot, **options: Any) -> Any:
+    """Return a transformers model `cls` with the weights of a folder, in float32 on the CPU.
+
+    Raises `InvalidInput` when the weights are not those of the configuration: the library alone
+    would go on with random numbers in their place.
+    """
+    import torch
+
+    snapshot.tensors  # noqa: B018  # says what is damaged or missing better than the library
+    with quiet_transformers():
+        model, report = cls.from_pretrained(
+            snapshot.folder,
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **options,
+        )
+    check_report(snapshot.name, report["missing_keys"], report["mismatched_keys"])
+    return model
+
+
+def check_report(name: str, missing: Sequence[str], mismatched: Sequence[Any]) -> None:
+    """Raise `InvalidInput` where tensors are missing or of another shape."""
+    if mismatched:
+        key, theirs, ours = sorted(mismatched)[0]
+        raise InvalidInput(
+            f"the weights of {name} do not match its configuration: {key} is "
+            f"{tuple(theirs)}, not {tuple(ours)}"
+        )
+    if missing:
+        raise InvalidInput(
+            f"the weights of {name} do not match its configuration: {sorted(missing)[0]} is "
+            f"missing" + (f", and {len(missing) - 1} more" if len(missing) > 1 else "")
+        )

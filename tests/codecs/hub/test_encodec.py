@@ -1,0 +1,119 @@
+"""EnCodec: what its own library says is what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from omnicodec.codecs import Audio, InvalidInput, Tokens, load
+from omnicodec.codecs.stream.omc import read_tokens, write_tokens
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+Sound = Callable[..., Audio]
+
+LENGTHS = (1, 7, 8, 800, 801, 1600, 3333)
+
+
+def library(folder: Path) -> Any:
+    return transformers.EncodecModel.from_pretrained(folder).eval()
+
+
+def theirs(model: Any, clip: Audio, bandwidth: float) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return what the library makes of a clip: encoded, codes `(K, N)`, and sound."""
+    with torch.no_grad():
+        x = torch.from_numpy(clip.samples.copy())[None]
+        encoded = model.encode(x, bandwidth=bandwidth)
+        heard = model.decode(
+            encoded.audio_codes,
+            encoded.audio_scales,
+            last_frame_pad_length=encoded.last_frame_pad_length,
+        ).audio_values[0, :, : clip.samples.shape[1]]
+    codes = encoded.audio_codes[:, 0].numpy()  # (segments, K, frames)
+    codes = np.concatenate(list(codes), 1)
+    cut = encoded.last_frame_pad_length
+    return encoded, codes[:, : codes.shape[1] - cut], heard.numpy()
+
+
+@pytest.mark.parametrize("samples", LENGTHS)
+@pytest.mark.parametrize(("bandwidth", "books"), [(12.0, 2), (24.0, 4)])
+def test_mono_is_the_librarys(
+    mono_encodec: Path, sound: Sound, samples: int, bandwidth: float, books: int
+) -> None:
+    codec, clip = load(f"hf:{mono_encodec}", device="cpu"), sound(samples, 8000)
+    _, codes, heard = theirs(library(mono_encodec), clip, bandwidth)
+    tokens = codec.encode([clip], quality=books)[0]
+    assert np.array_equal(tokens.ids[:books], codes)
+    assert not tokens.ids[books:].any()
+    assert np.array_equal(codec.decode([tokens])[0].samples, heard)
+
+
+@pytest.mark.parametrize("samples", LENGTHS)
+@pytest.mark.parametrize(("bandwidth", "books"), [(12.0, 2), (24.0, 4)])
+def test_stereo_in_segments_is_the_librarys(
+    stereo_encodec: Path, sound: Sound, samples: int, bandwidth: float, books: int
+) -> None:
+    codec, clip = load(f"hf:{stereo_encodec}", device="cpu"), sound(samples, 8000, 2)
+    encoded, codes, heard = theirs(library(stereo_encodec), clip, bandwidth)
+    tokens = codec.encode([clip], quality=books)[0]
+    frames = tokens.ids[:books, ~_heads(codec, samples)]
+    assert np.array_equal(frames, codes)
+    assert len(encoded.audio_scales) == _heads(codec, samples).sum() / codec._head
+    assert np.array_equal(codec.decode([tokens])[0].samples, heard)
+
+
+def _heads(codec: Any, samples: int) -> np.ndarray:
+    """Return which columns hold loudness."""
+    parts = []
+    for start, stop in codec._segments(samples):
+        count = codec._columns(stop - start)
+        parts.append(np.arange(count) < codec._head)
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("which", ["mono_encodec", "stereo_encodec"])
+@pytest.mark.parametrize(
+    ("samples", "rate", "channels"), [(0, 8000, 1), (900, 8000, 3), (1111, 11025, 2), (5, 48000, 1)]
+)
+def test_own_size_and_rate_come_back(
+    which: str,
+    samples: int,
+    rate: int,
+    channels: int,
+    sound: Sound,
+    request: pytest.FixtureRequest,
+) -> None:
+    codec = load(f"hf:{request.getfixturevalue(which)}", device="cpu")
+    clip = sound(samples, rate, channels)
+    tokens = codec.encode([clip])[0]
+    codec.check(tokens)
+    back = codec.decode([tokens])[0]
+    assert back.samples.shape == clip.samples.shape
+    assert back.sample_rate == rate
+    assert read_tokens(write_tokens(tokens, codec), codec=codec).tokens == tokens
+
+
+@pytest.mark.parametrize("which", ["mono_encodec", "stereo_encodec"])
+def test_batches_of_mixed_lengths_give_the_codes_of_each(
+    which: str, sound: Sound, request: pytest.FixtureRequest
+) -> None:
+    codec = load(f"hf:{request.getfixturevalue(which)}", device="cpu")
+    clips = [sound(n, 8000, 1 + n % 2, seed=n) for n in (300, 1601, 300, 0, 1601, 17)]
+    alone = [codec.encode([clip])[0] for clip in clips]
+    assert codec.encode(clips) == alone
+    assert codec.decode(alone) == [codec.decode([tokens])[0] for tokens in alone]
+
+
+def test_loudness_that_is_no_number_is_refused(stereo_encodec: Path, sound: Sound) -> None:
+    codec = load(f"hf:{stereo_encodec}", device="cpu")
+    tokens = codec.encode([sound(500, 8000, 2)])[0]
+    ids = tokens.ids.copy()
+    ids[:, :1] = 63
+    wrong = Tokens(tokens.codec, tokens.fingerprint, ids, tokens.grid, tokens.extent)
+    with pytest.raises(InvalidInput, match="loudness"):
+        codec.decode([wrong])
