@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import pkgutil
+import sys
 import threading
 from collections.abc import Callable
 from functools import cache
@@ -97,7 +98,7 @@ def load(name: str | os.PathLike[str], *, device: str = "auto") -> AnyCodec:
     if is_hub_name(name):
         from omnicodec.codecs.hub import opening
 
-        return opening.open_codec(parse(name), resolve_device(device))
+        return opening.open_codec(parse(name), device)
     cls, spec = _find(name)
     device = resolve_device(device) if cls.on_device else "cpu"
     with _loading:
@@ -116,8 +117,26 @@ def load_named(name: str, *, device: str = "auto") -> AnyCodec:
     if is_hub_name(name):
         from omnicodec.codecs.hub import opening
 
-        return opening.already_open(name, resolve_device(device))
+        return opening.already_open(name, device)
     return load(name, device=device)
+
+
+def describe_named(name: str) -> CodecSpec:
+    """Return the spec of the codec that a stream, a request or an archive names.
+
+    As `describe`, under the rules of `load_named`. Raises `UnknownCodec`.
+    """
+    if is_hub_name(name):
+        from omnicodec.codecs.hub import opening
+
+        return opening.described(name)
+    return describe(name)
+
+
+def opened() -> tuple[str, ...]:
+    """Return the names of the published codecs that are open in this process, sorted."""
+    hub = sys.modules.get("omnicodec.codecs.hub.opening")
+    return hub.open_names() if hub is not None else ()
 
 
 def _load_path(path: Path, device: str) -> AnyCodec:
@@ -125,7 +144,7 @@ def _load_path(path: Path, device: str) -> AnyCodec:
     from omnicodec.codecs.text.bpe import BPECodec
 
     if opening.is_known(path):
-        return opening.open_codec(of_folder(path), resolve_device(device))
+        return opening.open_codec(of_folder(path), device)
     file = path
     if path.is_dir():
         ours = any(path.glob("model.safetensors*"))

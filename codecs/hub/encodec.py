@@ -79,7 +79,8 @@ class EncodecCodec(HubAudio):
         self._fewest = _qualities(config)[0]
 
     def _columns(self, samples: int) -> int:
-        return self._head - (-samples // self.config.hop_length)
+        frames: int = -(-samples // self.config.hop_length)
+        return self._head + frames
 
     def _segments(self, samples: int) -> list[tuple[int, int]]:
         length = self.config.chunk_length
@@ -112,7 +113,8 @@ class EncodecCodec(HubAudio):
         found: torch.Tensor = self._model.decoder(embedded)
         if not self._head:
             return found
-        return found * self._scales(codes[:, : self._fewest, : self._head]).view(-1, 1, 1)
+        scales = self._scales(codes[:, : self._fewest, : self._head])
+        return found * scales.view(-1, 1, 1)
 
     def _code_pieces(self, tokens: Tokens, ids: NDArray[np.int32]) -> Iterable[Array]:
         for piece in super()._code_pieces(tokens, ids):
@@ -179,5 +181,5 @@ def _qualities(config: Any) -> tuple[int, ...]:
 
 def _head(config: Any) -> int:
     """Return the columns that hold a segment's loudness."""
-    digits = math.ceil(_SCALE_BITS / config.codebook_nbits)
-    return math.ceil(digits / _qualities(config)[0])
+    bits: int = config.codebook_nbits
+    return math.ceil(math.ceil(_SCALE_BITS / bits) / _qualities(config)[0])

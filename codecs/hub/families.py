@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from omnicodec.codecs.errors import InvalidInput
+from omnicodec.codecs.hub.files import WEIGHTS
 
 if TYPE_CHECKING:
     from omnicodec.codecs.hub.hub_codec import HubCodec
@@ -19,9 +20,9 @@ class Family:
     """One adapter: `cls` in `codecs/hub/<module>.py`, and how its folders are recognised.
 
     That is by a key of `config.json` which has one of `values`, or by `files` that are there.
-    `library` is the class that it stands on. `weights` are the patterns of what is downloaded
-    beside JSON files and the card; of an index, only the files that hold tensors with `prefix`.
-    `also` are further files whose content makes the codes.
+    `library` is the class that it stands on. `weights` are the names that its file of weights may
+    have, none for a family without; where there is an index instead, only the files that hold
+    tensors with `prefix` are taken. `also` are further files whose content makes the codes.
     """
 
     title: str
@@ -32,13 +33,21 @@ class Family:
     values: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     prefix: str = ""
-    weights: tuple[str, ...] = ("*.safetensors",)
+    weights: tuple[str, ...] = WEIGHTS
     also: tuple[str, ...] = ()
 
     def fits(self, config: Mapping[str, Any], folder: Path) -> bool:
         if config.get(self.key) in self.values:
             return True
         return bool(self.files) and all((folder / name).exists() for name in self.files)
+
+    def convert(self, name: str) -> str:
+        """Return the command that makes safetensors of the pickle in a repository or folder."""
+        library, _, cls = self.library.rpartition(".")
+        return (
+            f'python -c "from {library} import {cls}; {cls}.from_pretrained({name!r}, '
+            "use_safetensors=False).save_pretrained('converted')\""
+        )
 
     def adapter(self) -> type[HubCodec[Any]]:
         module = import_module(f"omnicodec.codecs.hub.{self.module}")

@@ -9,7 +9,7 @@ import hashlib
 import json
 import mmap
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +20,19 @@ from omnicodec.codecs.errors import InvalidInput
 CONFIG: Final = "config.json"
 CARD: Final = "README.md"
 
-_INDEX: Final = ".safetensors.index.json"
+WEIGHTS: Final = ("model.safetensors", "diffusion_pytorch_model.safetensors")
+"""How transformers and diffusers call the file of all weights."""
+
+_INDEX: Final = ".index.json"
 _MAX_HEADER: Final = 100_000_000
 _PICKLES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
+
+_NO_LICENCE: Final = "not stated"
+
+# A field of a card's YAML, whose value is on its line or the only one of a list.
+_LICENCE: Final = re.compile(
+    r"^(license\w*):[ \t]*(?:\n[ \t]*-)?[ \t]*(\S.*?)[ \t]*$", re.MULTILINE
+)
 
 # Of a configuration, what says who wrote the file and nothing about the codec.
 _NOT_HASHED: Final = (
@@ -46,14 +56,19 @@ class Stored:
 class Snapshot:
     """A folder that holds a published codec, and what it is called.
 
+    `weights` are the names that its file of weights may have; without any, none are looked for.
     `prefix` is that of the tensors which belong to the codec, where a larger model has it as a
-    part; `also` names further files that it is made of. Nothing is read before it is asked for.
+    part; `also` names further files that it is made of, and `convert` the command that makes
+    safetensors of a pickle. Nothing is read before it is asked for.
     """
 
     name: str
     folder: Path
+    weights: tuple[str, ...] = WEIGHTS
     prefix: str = ""
     also: tuple[str, ...] = ()
+    convert: str = ""
+    revision: str = ""
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -66,13 +81,19 @@ class Snapshot:
 
         Raises `InvalidInput` where one is damaged or missing, or where there are only pickles.
         """
+        if not self.weights:
+            return {}
+        files = weight_files(self.folder, self.weights, self.prefix)
+        if not files:
+            held = [path.name for path in self.folder.iterdir()]
+            raise InvalidInput(no_weights(str(self.folder), held, self.convert))
         found: dict[str, Stored] = {}
-        for file in weight_files(self.folder, self.prefix):
+        for file in files:
             for tensor in read_header(file):
                 if tensor.name.startswith(self.prefix):
                     found[tensor.name] = tensor
         if not found:
-            raise InvalidInput(f"{self.name}: no weights {self.prefix!r} are in {self.folder}")
+            raise InvalidInput(f"{str(self.folder)!r} has no tensors {self.prefix}*")
         return found
 
     @cached_property
@@ -126,21 +147,24 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def weight_files(folder: Path, prefix: str = "") -> list[Path]:
+def weight_files(folder: Path, names: Sequence[str] = WEIGHTS, prefix: str = "") -> list[Path]:
     """Return the safetensors files that hold tensors whose names have the prefix.
 
-    Raises `InvalidInput` where there are none.
+    That is one of `names`, or those that its index lists; none where neither is there. Raises
+    `InvalidInput` where the index is wrong.
     """
-    for index in sorted(folder.glob("*" + _INDEX)):
-        files = [folder / name for name in indexed(index, prefix)]
+    for name in names:
+        if (folder / name).exists():
+            return [folder / name]
+    for name in names:
+        index = folder / (name + _INDEX)
+        if not index.exists():
+            continue
+        files = [folder / part for part in indexed(index, prefix)]
         if gone := [file.name for file in files if not file.exists()]:
             raise InvalidInput(f"{str(folder)!r} lacks {gone[0]}, which {index.name} names")
         return files
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        pickles = [path.name for path in folder.iterdir() if path.suffix in _PICKLES]
-        raise InvalidInput(no_weights(str(folder), sorted(pickles)))
-    return files
+    return []
 
 
 def indexed(index: Path, prefix: str = "") -> list[str]:
@@ -154,13 +178,14 @@ def indexed(index: Path, prefix: str = "") -> list[str]:
     return names
 
 
-def no_weights(where: str, pickles: Sequence[str]) -> str:
-    """Return the line that says why there is nothing to open; `pickles` are files with weights."""
+def no_weights(where: str, files: Iterable[str], convert: str = "") -> str:
+    """Return the line that says why there is nothing to open among `files`."""
+    pickles = sorted(name for name in files if name.endswith(_PICKLES))
     if not pickles:
-        return f"{where!r} has no weights (*.safetensors)"
+        return f"{where!r} has no weights in a file of a usual name ({', '.join(WEIGHTS)})"
     return (
         f"{where!r} has its weights only as a pickle ({pickles[0]}), which can run any code when "
-        f"it is read; convert it to safetensors in a place where that does no harm"
+        f"it is read; where that does no harm, run {convert}, and open hf:converted"
     )
 
 
@@ -209,20 +234,19 @@ def _hash_tensors(digest: Any, tensors: Mapping[str, Stored]) -> None:
     """Hash names, types, shapes and bytes, sorted by name."""
     opened: dict[Path, mmap.mmap] = {}
     try:
-        for tensor in _in_order(tensors):
-            digest.update(f"\n{tensor.name} {tensor.dtype} {tensor.shape}\n".encode())
+        for name in sorted(tensors):
+            tensor = tensors[name]
+            digest.update(f"\n{name} {tensor.dtype} {tensor.shape}\n".encode())
             if tensor.file not in opened:
                 with tensor.file.open("rb") as file:
                     opened[tensor.file] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             with memoryview(opened[tensor.file]) as view, view[tensor.start : tensor.stop] as part:
                 digest.update(part)
+    except (OSError, ValueError) as e:  # mmap's for a file that has become shorter
+        raise InvalidInput(f"cannot read {str(tensor.file)!r}: {e}") from e
     finally:
-        for view in opened.values():
-            view.close()
-
-
-def _in_order(tensors: Mapping[str, Stored]) -> Iterator[Stored]:
-    return (tensors[name] for name in sorted(tensors))
+        for mapped in opened.values():
+            mapped.close()
 
 
 def _times(file: Path) -> tuple[int, int]:
@@ -237,11 +261,7 @@ def stated_licence(card: Path) -> str:
     except OSError:
         return _NO_LICENCE
     front = re.match(r"\s*---\s*\n(.*?)\n---\s*(\n|$)", text, re.DOTALL)
-    fields = dict(re.findall(r"^(license\w*):[ \t]*\n?[ \t]*-?[ \t]*(\S.*?)\s*$", front[1], re.M)
-                  if front else ())  # fmt: skip
+    fields = dict(_LICENCE.findall(front[1])) if front else {}
     stated = fields.get("license", "").strip("'\"[]") or _NO_LICENCE
     own = fields.get("license_name", "").strip("'\"")
     return own if stated == "other" and own else stated
-
-
-_NO_LICENCE: Final = "not stated"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
@@ -13,7 +15,7 @@ from omnicodec.codecs.codec import Codec, CodecSpec, Mask, Settings
 from omnicodec.codecs.errors import UnknownCodec
 from omnicodec.codecs.hub.files import Snapshot
 from omnicodec.codecs.hub.libraries import library_errors
-from omnicodec.codecs.hub.prior import read_prior
+from omnicodec.codecs.hub.prior import current_prior, find_prior
 from omnicodec.codecs.image._side_by_side import side_by_side, width_on
 from omnicodec.codecs.media import Media
 from omnicodec.codecs.tokens import Tokens
@@ -39,17 +41,20 @@ class HubCodec(Codec[M]):
     modality: ClassVar[str]
     citation: ClassVar[str]
 
-    def __init__(self, snapshot: Snapshot, device: str) -> None:
-        """Open the network of a folder. Raises `InvalidInput` and `Unavailable`."""
+    def __init__(self, snapshot: Snapshot, spec: CodecSpec, device: str) -> None:
+        """Open the network of a folder, whose spec is known.
+
+        Raises `InvalidInput` and `Unavailable`.
+        """
+        self.spec = spec
+        self._device = device
+        self.prior = current_prior(spec.fingerprint, spec.codebook_sizes)
         with library_errors(snapshot.name):
             self.config = self._configuration(snapshot)
-            self.spec = self.spec_of(snapshot)
-            self._device = device
             self.width = width_on(device)
-            network = self._load(snapshot, self.config)
-            self._model = network.eval().requires_grad_(False).to(device)
+            network: Any = self._load(snapshot, self.config)
+            self._model: Any = network.eval().requires_grad_(False).to(device)
             self._prepare()
-        self.prior = read_prior(self.spec.fingerprint, self.spec.codebook_sizes)
 
     @classmethod
     def describe(cls) -> CodecSpec:
@@ -64,7 +69,9 @@ class HubCodec(Codec[M]):
         """Return the spec of the codec in a folder, without loading its network."""
         with library_errors(snapshot.name):
             facts = cls._facts(cls._configuration(snapshot))
-        prior = read_prior(snapshot.fingerprint, facts["codebook_sizes"])
+        prior = current_prior(snapshot.fingerprint, facts["codebook_sizes"])
+        if snapshot.revision:
+            facts["details"] = {"revision": snapshot.revision, **facts.get("details", {})}
         return CodecSpec(
             **{
                 "name": snapshot.name,
@@ -78,6 +85,17 @@ class HubCodec(Codec[M]):
                 **facts,
             }
         )
+
+    def with_prior(self, fingerprint: str) -> Self:
+        """Return this codec with the prior of that fingerprint, where it is known here."""
+        if fingerprint == self.prior.fingerprint:
+            return self
+        prior = find_prior(self.spec.fingerprint, self.spec.codebook_sizes, fingerprint)
+        if prior is None:
+            return self
+        other = copy(self)
+        other.prior, other.spec = prior, replace(self.spec, prior=fingerprint)
+        return other
 
     # What an adapter says.
 

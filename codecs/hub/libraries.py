@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from typing import Any
 
 from omnicodec.codecs.errors import InvalidInput, OmnicodecError, Unavailable
@@ -34,17 +36,16 @@ def one_line(error: Exception, most: int = 300) -> str:
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Let transformers print no progress and no reports."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity(logging.CRITICAL)
-    logging.disable_progress_bar()
+    reports: Any = import_module("transformers.utils.logging")
+    level, bars = reports.get_verbosity(), reports.is_progress_bar_enabled()
+    reports.set_verbosity(logging.CRITICAL)
+    reports.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        reports.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            reports.enable_progress_bar()
 
 
 def pretrained(cls: Any, snapshot: Snapshot, **options: Any) -> Any:

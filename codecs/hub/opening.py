@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,48 +13,67 @@ from omnicodec.codecs.errors import InvalidInput, UnknownCodec
 from omnicodec.codecs.hub.families import Family, family_of
 from omnicodec.codecs.hub.files import CONFIG, Snapshot, read_json
 from omnicodec.codecs.hub.hub_codec import HubCodec
+from omnicodec.codecs.hub.prior import prior_stamp
 from omnicodec.codecs.hub.reference import Reference
 
 AnyHubCodec = HubCodec[Any]
 
-_opened: dict[tuple[str, int, str], AnyHubCodec] = {}
-_by_name: dict[tuple[str, str], AnyHubCodec] = {}
-_opening = threading.Lock()
+
+@dataclass(frozen=True)
+class Found:
+    """A published codec that lies in a folder, in one state of its files."""
+
+    snapshot: Snapshot
+    family: Family
+
+    @cached_property
+    def spec(self) -> CodecSpec:
+        return self.family.adapter().spec_of(self.snapshot)
+
+
+_found: dict[tuple[str, Path], tuple[tuple[int, int], Found]] = {}
+_opened: dict[tuple[int, str], tuple[Found, AnyHubCodec]] = {}
+_by_name: dict[str, Found] = {}
+_opening = threading.RLock()
 
 
 def describe(reference: Reference) -> CodecSpec:
     """Return the spec of a published codec without loading its network; raises what `open` does."""
-    snapshot, family = locate(reference)
-    return family.adapter().spec_of(snapshot)
+    return _find(reference).spec
 
 
 def open_codec(reference: Reference, device: str) -> AnyHubCodec:
-    """Return a published codec on a torch device; the same, while its files do not change.
+    """Return a published codec on a device as `load` has it; the same, while no file changes.
 
     Raises `InvalidInput` for files that cannot be used, `UnknownCodec` for a repository that
     there is not, `Unavailable` where a library or the network is not there.
     """
     with _opening:
-        snapshot, family = locate(reference)
-        adapter = family.adapter()
-        place = device if adapter.on_device else "cpu"
-        key = (str(snapshot.folder), snapshot.stamp(), place)
-        if key not in _opened:
-            _opened[key] = adapter(snapshot, place)
-        codec = _by_name[snapshot.name, place] = _opened[key]
+        found = _find(reference)
+        codec = _on(found, device)
+        _by_name[found.snapshot.name] = found
         return codec
 
 
 def already_open(name: str, device: str) -> AnyHubCodec:
     """Return the codec of this name that was opened in this process, the last one first.
 
-    Names in streams, requests and archives end here: they make nothing be read or downloaded.
+    Names in streams, requests and archives end here: they make nothing be found or downloaded.
     Raises `UnknownCodec`.
     """
-    for place in (device, "cpu"):
-        if (name, place) in _by_name:
-            return _by_name[name, place]
-    raise UnknownCodec(f"{name} is a published codec that is not open here: name it with -c {name}")
+    found = _named(name)
+    with _opening:
+        return _on(found, device)
+
+
+def described(name: str) -> CodecSpec:
+    """Return the spec of a codec that was opened in this process; raises `UnknownCodec`."""
+    return _named(name).spec
+
+
+def open_names() -> tuple[str, ...]:
+    """Return the names of the published codecs that were opened in this process, sorted."""
+    return tuple(sorted(_by_name))
 
 
 def is_known(folder: Path) -> bool:
@@ -67,13 +88,59 @@ def is_known(folder: Path) -> bool:
     return "codec" not in config  # exports of our own name theirs
 
 
-def locate(reference: Reference) -> tuple[Snapshot, Family]:
-    """Return what a reference names, downloaded if need be, and its family."""
+def _named(name: str) -> Found:
+    if name not in _by_name:
+        raise UnknownCodec(f"{name} is a published codec that is not open here: name it with -c")
+    return _by_name[name]
+
+
+def _find(reference: Reference) -> Found:
+    """Return what a reference names, downloaded if need be."""
     if reference.folder is None:
         from omnicodec.codecs.hub.download import fetched
 
         folder = fetched(reference)
+        revision = folder.name
     else:
-        folder = reference.folder
-    family = family_of(read_json(folder / CONFIG), folder)
-    return Snapshot(reference.name, folder, family.prefix, family.also), family
+        folder, revision = reference.folder, ""
+    config = read_json(folder / CONFIG) if (folder / CONFIG).exists() else {}
+    if not config and not any(folder.glob("*.json")):
+        raise InvalidInput(f"{str(folder)!r} has no {CONFIG}")
+    family = family_of(config, folder)
+    snapshot = Snapshot(
+        reference.name,
+        folder,
+        family.weights,
+        family.prefix,
+        family.also,
+        family.convert(reference.repository or str(folder)),
+        revision,
+    )
+    with _opening:
+        key = (reference.name, folder)
+        before = _found.get(key)
+        stamp = snapshot.stamp()
+        if before is not None and before[0] == (stamp, prior_stamp(before[1].snapshot.fingerprint)):
+            return before[1]
+        found = Found(snapshot, family)
+        _found[key] = (stamp, prior_stamp(snapshot.fingerprint)), found
+        return found
+
+
+def _on(found: Found, device: str) -> AnyHubCodec:
+    from omnicodec.codecs.registry import resolve_device
+
+    adapter = found.family.adapter()
+    place = resolve_device(device) if adapter.on_device else "cpu"
+    key = (id(found), place)
+    if key not in _opened:
+        codec = adapter(found.snapshot, found.spec, place)
+        for old in [k for k, (other, _) in _opened.items() if _replaces(found, other, k, place)]:
+            del _opened[old]
+        _opened[key] = found, codec  # `found` is kept, so that its id stays its own
+    return _opened[key][1]
+
+
+def _replaces(found: Found, other: Found, key: tuple[int, str], place: str) -> bool:
+    """Return whether a codec is the same folder's on the same device, before its files changed."""
+    return key[1] == place and other.snapshot.folder == found.snapshot.folder

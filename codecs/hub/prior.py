@@ -27,9 +27,16 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "omnicodec"
 
 
-def prior_file(fingerprint: str) -> Path:
-    """Return the file of the measured prior of the codec with this fingerprint."""
-    return cache_folder() / "priors" / f"{fingerprint}.safetensors"
+def prior_files(fingerprint: str) -> list[Path]:
+    """Return the files of the priors that were measured for a codec, the last one first."""
+    folder = cache_folder() / "priors" / fingerprint
+    files = [(path.stat().st_mtime_ns, path) for path in folder.glob("*.safetensors")]
+    return [path for _, path in sorted(files, reverse=True)]
+
+
+def prior_stamp(fingerprint: str) -> int:
+    """Return a number that changes when a prior of this codec is measured."""
+    return hash(tuple(prior_files(fingerprint)))
 
 
 def uniform_prior(codebook_sizes: Sequence[int]) -> StaticPrior:
@@ -37,14 +44,39 @@ def uniform_prior(codebook_sizes: Sequence[int]) -> StaticPrior:
     return StaticPrior.train([[np.zeros(size, np.int64)] for size in codebook_sizes])
 
 
-def read_prior(fingerprint: str, codebook_sizes: Sequence[int]) -> StaticPrior:
-    """Return the measured prior of a codec, or the uniform one where there is none.
+def current_prior(fingerprint: str, codebook_sizes: Sequence[int]) -> StaticPrior:
+    """Return the prior that was measured last for a codec, or the uniform one.
 
     Raises `InvalidInput` for a file that holds something else.
     """
-    file = prior_file(fingerprint)
-    if not file.exists():
-        return uniform_prior(codebook_sizes)
+    files = prior_files(fingerprint)
+    return _read(files[0], codebook_sizes) if files else uniform_prior(codebook_sizes)
+
+
+def find_prior(fingerprint: str, codebook_sizes: Sequence[int], prior: str) -> StaticPrior | None:
+    """Return the prior of this fingerprint, if a codec ever had it here: what old streams need."""
+    uniform = uniform_prior(codebook_sizes)
+    if uniform.fingerprint == prior:
+        return uniform
+    files = [path for path in prior_files(fingerprint) if path.stem == prior]
+    return _read(files[0], codebook_sizes) if files else None
+
+
+def save_prior(fingerprint: str, prior: StaticPrior) -> Path:
+    """Write a measured prior of a codec to the user's cache, as its current one; return the file.
+
+    Raises `InvalidInput` when it cannot be written.
+    """
+    file = cache_folder() / "priors" / fingerprint / f"{prior.fingerprint}.safetensors"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise InvalidInput(f"cannot write {str(file)!r}: {e.strerror or e}") from e
+    atomic_write(file, safetensors.save(prior.tables()))
+    return file
+
+
+def _read(file: Path, codebook_sizes: Sequence[int]) -> StaticPrior:
     try:
         prior = StaticPrior.from_tables(safetensors.load_file(file))
     except (OSError, SafetensorError, ValueError, KeyError, InvalidInput) as e:
@@ -52,14 +84,3 @@ def read_prior(fingerprint: str, codebook_sizes: Sequence[int]) -> StaticPrior:
     if prior.codebook_sizes != tuple(codebook_sizes):
         raise InvalidInput(f"{str(file)!r} is the prior of other codebooks")
     return prior
-
-
-def save_prior(fingerprint: str, prior: StaticPrior) -> Path:
-    """Write the measured prior of a codec to the user's cache; return the file."""
-    file = prior_file(fingerprint)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise InvalidInput(f"cannot write {str(file)!r}: {e.strerror or e}") from e
-    atomic_write(file, safetensors.save(prior.tables()))
-    return file
