@@ -276,6 +276,13 @@ class Codec(ABC, Generic[M]):
             sizes = sizes[: int(used[-1]) + 1] if used.size else ()
         return len(tokens) * sum(math.log2(size) for size in sizes)
 
+    def with_prior(self, fingerprint: str) -> Self:
+        """Return this codec with the prior of that fingerprint: itself, unless it knows others.
+
+        Streams are read with the prior that they were written with.
+        """
+        return self
+
     def warm(self) -> None:
         """Compile ahead what the first item would wait for: what the prior does, and the codec."""
         self.prior.warm()

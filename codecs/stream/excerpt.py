@@ -20,7 +20,7 @@ from omnicodec.codecs.frame_codec import FrameCodec
 from omnicodec.codecs.media import Audio, Video
 from omnicodec.codecs.media.audio_reader import open_source
 from omnicodec.codecs.prior import Span
-from omnicodec.codecs.registry import AnyCodec, load
+from omnicodec.codecs.registry import AnyCodec, load_named
 from omnicodec.codecs.stream import frames as framing
 from omnicodec.codecs.stream.header import check_layout, check_models
 from omnicodec.codecs.stream.omc import StreamContents, fill
@@ -118,7 +118,7 @@ def _contents(
     threads: int | None,
 ) -> StreamContents:
     """Return what is in the chunks of a video or of its sound that were asked for."""
-    is_sound = header.codec.startswith("audio/")
+    is_sound = codec.spec.modality == "audio"
     chunks = {i: found[i, is_sound] for i in sorted(indices) if (i, is_sound) in found}
     lost = sorted(indices - set(chunks))
     if lost and not partial:
@@ -141,7 +141,7 @@ def _contents(
 
 def frame_codec(header: StreamHeader, device: str) -> FrameCodec:
     """Return the codec of a stream whose frames can be had apart; raises `InvalidInput`."""
-    codec = load(header.codec, device=device)
+    codec = load_named(header.codec, device=device).with_prior(header.prior.hex())
     if not isinstance(codec, FrameCodec):
         raise InvalidInput(f"{codec.spec.name} has no frames that are decoded apart")
     return codec
@@ -152,7 +152,8 @@ def _sound_codec(header: StreamHeader, partial: bool, device: str) -> AnyCodec |
     if not header.HasField("sound"):
         return None
     try:
-        codec = load(header.sound.codec, device=device)
+        codec = load_named(header.sound.codec, device=device)
+        codec = codec.with_prior(header.sound.prior.hex())
         check_models(header.sound, codec)
         check_layout(header.sound, codec)
     except (CorruptStream, FingerprintMismatch, UnknownCodec):

@@ -9,9 +9,15 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from omnicodec.codecs.codec import StreamingCodec
-from omnicodec.codecs.errors import CorruptStream, FingerprintMismatch, InvalidInput
+from omnicodec.codecs.errors import (
+    CorruptStream,
+    FingerprintMismatch,
+    InvalidInput,
+    UnknownCodec,
+)
+from omnicodec.codecs.hub.reference import is_hub_name
 from omnicodec.codecs.limits import MAX_POSITIONS
-from omnicodec.codecs.registry import AnyCodec
+from omnicodec.codecs.registry import AnyCodec, describe_named
 from omnicodec.codecs.stream import frames
 from omnicodec.v1.stream_pb2 import StreamEnd, StreamHeader
 
@@ -71,12 +77,23 @@ def parse_header(data: bytes, *, version: int) -> StreamHeader:
         _check(sound, open_ended=False)
         if sound.HasField("sound"):
             raise CorruptStream("the stream's header says that its sound has sound")
-        if not (header.codec.startswith("video/") and sound.codec.startswith("audio/")):
+        modalities = _modality(header.codec), _modality(sound.codec)
+        if modalities != ("video", "audio"):
             raise CorruptStream(
                 f"the stream's header says that {sound.codec or 'nothing'} is the sound of "
                 f"{header.codec or 'nothing'}"
             )
     return header
+
+
+def _modality(codec: str) -> str:
+    """Return the modality of the codec of this name, as far as that is known here."""
+    if not is_hub_name(codec):
+        return codec.partition("/")[0]
+    try:
+        return describe_named(codec).modality
+    except UnknownCodec:
+        return ""
 
 
 def _check(header: StreamHeader, *, open_ended: bool) -> None:

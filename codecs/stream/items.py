@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from omnicodec.codecs.media import Media
-from omnicodec.codecs.registry import load
+from omnicodec.codecs.registry import AnyCodec, load, load_named
 from omnicodec.codecs.stream.omc import (
     Sound,
     StreamContents,
@@ -23,7 +23,7 @@ from omnicodec.codecs.work import Work
 
 def compress(
     media: Media,
-    codec: str,
+    codec: str | AnyCodec,
     *,
     quality: int | None = None,
     effort: str | None = None,
@@ -33,14 +33,14 @@ def compress(
     source_size: int = 0,
     work: Work | None = None,
 ) -> bytes:
-    """Return the .omc stream of one item.
+    """Return the .omc stream of one item, made by a codec that is named or open.
 
     A video's sound is coded by the default codec of audio and goes into the same stream.
     `work` watches and steers a resumable codec. `source_name` and `source_size` describe the
     file that the item came from, if any.
     Raises what `load` and `Codec.encode` raise.
     """
-    loaded = load(codec, device=device)
+    loaded = load(codec, device=device) if isinstance(codec, str) else codec
     loaded.encode([], quality=quality, effort=effort, method=method)  # says no
     sound = encode_sound(media, device=device)  # first, since it may be refused at once
     (tokens,) = loaded.encode([media], quality=quality, effort=effort, method=method, work=work)
@@ -54,19 +54,28 @@ def compress(
     )
 
 
-def decompress(stream: bytes, *, partial: bool = False, device: str = "auto") -> Media:
+def decompress(
+    stream: bytes,
+    *,
+    partial: bool = False,
+    device: str = "auto",
+    codec: AnyCodec | None = None,
+) -> Media:
     """Return the item of an .omc stream, which names its codec.
+
+    A published codec has to be open already, or given as `codec`.
 
     With `partial`, a damaged or cut-off stream gives back what its whole chunks hold, and
     the codec fills in the rest. Raises `CorruptStream` for damage, `FingerprintMismatch`
     for a stream of another model.
     """
-    return decode_contents(read_tokens(stream, partial=partial, device=device), device=device)
+    contents = read_tokens(stream, codec=codec, partial=partial, device=device)
+    return decode_contents(contents, codec=codec, device=device)
 
 
 def compress_many(
     items: Iterable[Media],
-    codec: str,
+    codec: str | AnyCodec,
     *,
     quality: int | None = None,
     effort: str | None = None,
@@ -80,7 +89,7 @@ def compress_many(
     that is faster, and taken a few ahead of the streams, large ones fewer. An error is raised
     in place of the stream of the item that it is about.
     """
-    loaded = load(codec, device=device)
+    loaded = load(codec, device=device) if isinstance(codec, str) else codec
     settings: dict[str, Any] = {"quality": quality, "effort": effort, "method": method}
     loaded.encode([], **settings)  # says no before anything is begun
 
@@ -120,7 +129,7 @@ def decompress_many(
         return decode_contents(contents, device=device)
 
     def decodes_apart(contents: StreamContents) -> bool:
-        return load(contents.tokens.codec, device=device).parallel
+        return load_named(contents.tokens.codec, device=device).parallel
 
     found = in_order(
         read,

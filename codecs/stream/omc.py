@@ -20,7 +20,7 @@ from omnicodec.codecs.errors import (
 )
 from omnicodec.codecs.limits import MAX_POSITIONS
 from omnicodec.codecs.prior import Span
-from omnicodec.codecs.registry import AnyCodec, load
+from omnicodec.codecs.registry import AnyCodec, load_named
 from omnicodec.codecs.stream import frames
 from omnicodec.codecs.stream.chunks import ChunkReader
 from omnicodec.codecs.stream.header import (
@@ -197,7 +197,7 @@ def _read(
 ) -> StreamContents:
     """Return the tokens of one of the streams in a stream."""
     header = chunks.header
-    codec = codec or load(header.codec, device=device)
+    codec = (codec or load_named(header.codec, device=device)).with_prior(header.prior.hex())
     check_models(header, codec)
     extent = check_layout(header, codec)
     if chunks.open_ended:
@@ -255,7 +255,7 @@ def fill(
 def reads_apart(stream: bytes, device: str) -> bool:
     """Return whether a stream is best read beside others; one that cannot be read is not."""
     try:
-        return load(inspect(stream).codec, device=device).prior.parallel
+        return load_named(inspect(stream).codec, device=device).prior.parallel
     except OmnicodecError:
         return False
 

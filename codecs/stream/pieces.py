@@ -15,7 +15,7 @@ from omnicodec.codecs.codec import Encoder, StreamingCodec
 from omnicodec.codecs.errors import CorruptStream, InvalidInput
 from omnicodec.codecs.limits import check_count
 from omnicodec.codecs.media import Media, Video
-from omnicodec.codecs.registry import AnyCodec, load
+from omnicodec.codecs.registry import AnyCodec, load, load_named
 from omnicodec.codecs.stream import frames
 from omnicodec.codecs.stream.chunks import ChunkReader, open_span
 from omnicodec.codecs.stream.header import (
@@ -38,7 +38,7 @@ _STEPS: Final = 1 << 9  # along the first axis of the grid that are decoded at o
 
 def compress_pieces(
     pieces: Iterable[Media],
-    codec: str,
+    codec: str | AnyCodec,
     *,
     quality: int | None = None,
     effort: str | None = None,
@@ -58,7 +58,7 @@ def compress_pieces(
     while iterating what `Encoder.push` raises, and `InvalidInput` for video with sound, which
     only a stream of known length can have.
     """
-    loaded = load(codec, device=device)
+    loaded = load(codec, device=device) if isinstance(codec, str) else codec
     if not isinstance(loaded, StreamingCodec):
         raise InvalidInput(f"{loaded.spec.name} does not work in pieces")
     if chunk_seconds is not None and not 0 < chunk_seconds < math.inf:
@@ -173,8 +173,11 @@ class StreamReader:
         live: bool = False,
         device: str = "auto",
         sound: bool = False,
+        codec: AnyCodec | None = None,
     ) -> None:
         """Read the header of a stream in bytes or in an open file or pipe.
+
+        `codec` is the one that made it, else the one that it names.
 
         With `partial`, damage does not end the stream. A `live` stream is not read ahead. Of a
         video with sound, the frames are decoded, or with `sound` only that.
@@ -184,7 +187,8 @@ class StreamReader:
         file = io.BytesIO(source) if isinstance(source, bytes) else source
         self._chunks = ChunkReader(file, partial=partial, sound=sound)
         self._partial, self._live = partial, live
-        codec = load(self.header.codec, device=device)
+        codec = codec or load_named(self.header.codec, device=device)
+        codec = codec.with_prior(self.header.prior.hex())
         check_models(self.header, codec)
         self._extent = check_layout(self.header, codec)
         if not isinstance(codec, StreamingCodec):
@@ -275,7 +279,12 @@ class StreamReader:
 
 
 def decompress_pieces(
-    source: bytes | IO[bytes], *, partial: bool = False, live: bool = False, device: str = "auto"
+    source: bytes | IO[bytes],
+    *,
+    partial: bool = False,
+    live: bool = False,
+    device: str = "auto",
+    codec: AnyCodec | None = None,
 ) -> Iterator[Media]:
     """Return an iterator over the media of an .omc stream in pieces, as `StreamReader` has it."""
-    return iter(StreamReader(source, partial=partial, live=live, device=device))
+    return iter(StreamReader(source, partial=partial, live=live, device=device, codec=codec))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from omnicodec.codecs.errors import CorruptStream
 from omnicodec.codecs.media import Audio, Media, Video
-from omnicodec.codecs.registry import AnyCodec, default_codec, load
+from omnicodec.codecs.registry import AnyCodec, default_codec, load, load_named
 from omnicodec.codecs.stream.omc import Sound, StreamContents
 
 
@@ -30,7 +30,7 @@ def decode_contents(
     `codec` is the one of the item, else the one that the stream names. Raises what
     `Codec.decode` raises.
     """
-    codec = codec or load(contents.tokens.codec, device=device)
+    codec = codec or load_named(contents.tokens.codec, device=device)
     media: Media = codec.decode([contents.tokens], missing=[contents.missing])[0]
     if contents.sound is None:
         return media
