@@ -27,7 +27,7 @@ def decompress_excerpt(
     device: str,
 ) -> Work:
     """Decompress some frames of an opened stream of video."""
-    from omnicodec.codecs import describe, load
+    from omnicodec.codecs.registry import describe_named, load_named
     from omnicodec.codecs.stream import decode_excerpt, read_frames
     from omnicodec.codecs.stream.pick import ChunkPicker
 
@@ -37,7 +37,7 @@ def decompress_excerpt(
     begin = stream.tell()
     header = ChunkPicker(stream).header
     stream.seek(begin)
-    spec = describe(header.codec)
+    spec = describe_named(header.codec)
     if spec.modality != "video":
         raise UsageError(f"--frames is for video, and this is a stream of {spec.name}")
     name = decoded_name(spec, file, header.source.name)
@@ -51,7 +51,7 @@ def decompress_excerpt(
         video = decode_excerpt(excerpt, device=device)
         return excerpt, video.to_raw(raw) if raw else video.to_bytes(outputs.suffix)
 
-    excerpt, data = yield Slow(slow, apart(load(spec.name, device=device)), 0)
+    excerpt, data = yield Slow(slow, apart(load_named(spec.name, device=device)), 0)
     place = outputs.write(file, path, data)
     contents = excerpt.contents
     lost = 0 if contents.missing is None else int(contents.missing.sum())

@@ -126,6 +126,7 @@ def sound_codec(
     does not have.
     """
     from omnicodec.codecs import default_codec, describe
+    from omnicodec.codecs.hub.reference import is_hub_name
     from omnicodec.codecs.media.audio_reader import HEAD_BYTES, is_sound
 
     name = codec
@@ -146,7 +147,9 @@ def sound_codec(
         return ""
     spec = describe(name)
     require(spec, settings)
-    return spec.name if comes_in_pieces(spec) else ""
+    if not comes_in_pieces(spec):
+        return ""
+    return name if is_hub_name(name) else spec.name
 
 
 def comes_in_pieces(spec: CodecSpec) -> bool:

@@ -79,7 +79,8 @@ Codec = Annotated[
         "-c",
         metavar="CODEC",
         show_default=False,
-        help="One of `omnicodec codecs`. Default: by the file's ending, else its content.",
+        help="One of `omnicodec codecs`, or hf:owner/name. Default: by the file's ending, else its "
+        "content.",
     ),
 ]
 
@@ -90,8 +91,20 @@ TokenCodec = Annotated[
         "-c",
         metavar="CODEC",
         show_default=False,
-        help="One of `omnicodec codecs`, or a tokenizer.json, for decode the one that encode was "
-        "given. Default: by the file's ending, else its content.",
+        help="One of `omnicodec codecs`, hf:owner/name, or a tokenizer.json; for decode the one "
+        "that encode was given. Default: by the file's ending, else its content.",
+    ),
+]
+
+StreamCodec = Annotated[
+    str,
+    typer.Option(
+        "--codec",
+        "-c",
+        metavar="CODEC",
+        show_default=False,
+        help="A published codec that made the streams, hf:owner/name or hf:FOLDER. Default: the "
+        "one of `omnicodec codecs` that a stream names.",
     ),
 ]
 

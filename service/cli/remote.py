@@ -68,11 +68,13 @@ def by_server(command: Command) -> Command:
     return command._replace(run=run)
 
 
-def list_codecs(context: typer.Context, server: Server, as_json: bool) -> None:
+def list_codecs(
+    context: typer.Context, server: Server, codecs: list[str] | None, as_json: bool
+) -> None:
     """`omnicodec codecs` of a server."""
     from omnicodec.service.cli.commands.codecs import show
 
-    show(server.client.codecs(), as_json)
+    show([server.spec(name) for name in codecs] if codecs else server.client.codecs(), as_json)
 
 
 def info(context: typer.Context, server: Server, file: str, as_json: bool) -> None:
@@ -256,6 +258,7 @@ def decompress(
     context: typer.Context,
     server: Server,
     files: list[str],
+    codec: str,
     output: str | None,
     force: bool,
     partial: bool,
@@ -270,6 +273,8 @@ def decompress(
     from omnicodec.codecs.stream.frames import CutOff, read_header
     from omnicodec.service.cli.survey import missing
 
+    if codec:
+        raise UsageError("a server decompresses with the codec that a stream names; -c is for here")
     if frames:
         raise UsageError("--frames reads a part of a file, and a server gets all of it")
     check_pcm_format(pcm)

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from omnicodec.service.cli.batch import Done
 from omnicodec.service.cli.console import UsageError, note
@@ -17,7 +17,7 @@ from omnicodec.service.cli.naming import STDIN, base_name, shown_name
 from omnicodec.service.cli.pipes import Pipe
 
 if TYPE_CHECKING:
-    from omnicodec.codecs import Audio
+    from omnicodec.codecs import Audio, Codec
     from omnicodec.codecs.codec import Settings
     from omnicodec.codecs.media.audio_reader import AudioReader
     from omnicodec.codecs.media.pcm import PCM
@@ -166,12 +166,15 @@ def decompress_sound(
     partial: bool,
     pcm: str,
     device: str,
+    codec: Codec[Any] | None = None,
 ) -> Done:
     """Decompress a stream of sound while it arrives."""
     from omnicodec.codecs.stream import StreamReader, inspect
 
     live = isinstance(source, Pipe)
-    reader = StreamReader(cast("IO[bytes]", source), partial=partial, live=live, device=device)
+    reader = StreamReader(
+        cast("IO[bytes]", source), partial=partial, live=live, device=device, codec=codec
+    )
     header = reader.header if isinstance(source, Pipe) else inspect(source)
     length = header.extent[0] or None  # of an open-ended stream that still arrives, none yet
     done = write_sound(file, cast("Iterator[Audio]", iter(reader)), outputs, path, pcm, length)

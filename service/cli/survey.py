@@ -7,7 +7,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from omnicodec.codecs import CodecSpec, CorruptStream, UnknownCodec, describe
+from omnicodec.codecs import CodecSpec, CorruptStream, UnknownCodec
+from omnicodec.codecs.registry import describe_named
 from omnicodec.codecs.stream import inspect
 from omnicodec.codecs.stream.chunks import ChunkReader
 
@@ -19,7 +20,7 @@ Find = Callable[[str], CodecSpec]
 """Returns the spec of a codec by its name; raises `UnknownCodec`."""
 
 
-def survey(stream: bytes, find: Find = describe) -> dict[str, Any]:
+def survey(stream: bytes, find: Find = describe_named) -> dict[str, Any]:
     """Return what a stream's header says, how many chunks hold, and if it decodes here.
 
     `find` says what codecs there are. Raises `CorruptStream` when the header cannot be read;

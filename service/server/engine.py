@@ -18,8 +18,8 @@ from omnicodec.codecs import (
     Tokens,
     Work,
     available,
-    describe,
 )
+from omnicodec.codecs.registry import describe_named, opened
 from omnicodec.codecs.stream import (
     StreamContents,
     decode_contents,
@@ -88,14 +88,15 @@ class Engine:
 
     async def list_codecs(self, request: pb.ListCodecsRequest, job: Job) -> pb.ListCodecsResponse:
         def work() -> pb.ListCodecsResponse:
-            codecs = [convert.spec_to_proto(describe(name)) for name in available()]
+            names = (*available(), *opened())
+            codecs = [convert.spec_to_proto(describe_named(name)) for name in names]
             return pb.ListCodecsResponse(codecs=codecs)
 
         return await job.run(self._workers.cpu, work)
 
     async def get_codec(self, request: pb.GetCodecRequest, job: Job) -> pb.Codec:
         def work() -> pb.Codec:
-            return convert.spec_to_proto(describe(request.name))
+            return convert.spec_to_proto(describe_named(request.name))
 
         return await job.run(self._workers.cpu, work)
 

@@ -12,7 +12,8 @@ import grpc
 import grpc.aio
 from grpc_reflection.v1alpha import reflection
 
-from omnicodec.codecs import Unavailable, available
+from omnicodec.codecs import Unavailable, available, load
+from omnicodec.codecs.hub.reference import is_hub_name
 from omnicodec.codecs.registry import resolve_device
 from omnicodec.service.server.admission import Admission
 from omnicodec.service.server.engine import Engine
@@ -229,7 +230,13 @@ class Server:
         if self._options.device not in ("auto", "cpu"):
             await loop.run_in_executor(self._workers.compute, resolve_device, self._options.device)
         for name in self._options.preload:
-            await loop.run_in_executor(self._workers.compute, self._engine.codecs.load, name)
+            await loop.run_in_executor(self._workers.compute, self._preload, name)
+
+    def _preload(self, name: str) -> None:
+        """Load a codec; what a request names is found among published ones only after this."""
+        if is_hub_name(name):
+            name = load(name, device=self._workers.compute.devices[0]).spec.name
+        self._engine.codecs.load(name)
 
 
 def _channel_options(options: ServerOptions, *, shared: bool) -> list[tuple[str, int]]:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from omnicodec.codecs import Codec, CodecSpec, describe, load
+from omnicodec.codecs import Codec, CodecSpec
+from omnicodec.codecs.registry import describe_named, load_named
 from omnicodec.service.server.calls import current
 from omnicodec.service.server.jobs import Job
 from omnicodec.service.server.metrics import Metrics
@@ -30,7 +31,7 @@ class WarmCodecs:
 
         Raises `NotAllowed` where the token of the call in progress is not for it.
         """
-        spec = describe(name)
+        spec = describe_named(name)
         current().uses(spec.name)
         first, *others = self._workers.compute.devices
         if self._warm.get(spec.name) is spec:
@@ -49,7 +50,7 @@ class WarmCodecs:
 
     async def ready(self, name: str, job: Job) -> Codec[Any]:
         """Return a codec; one that is not there yet is loaded in the thread of its device."""
-        if self._warm.get((spec := describe(name)).name) is spec:
+        if self._warm.get((spec := describe_named(name)).name) is spec:
             return self.load(name)
         return await job.run(self._workers.compute, self.load, name)
 
@@ -59,10 +60,10 @@ class WarmCodecs:
         Unlike `load` it does not look whether the device is there, which on a GPU waits for all
         that runs on it.
         """
-        spec = describe(name)
+        spec = describe_named(name)
         known = self._on_devices.get((name, device))
         if known is None or known[0] is not spec:
-            known = self._on_devices[name, device] = spec, load(name, device=device)
+            known = self._on_devices[name, device] = spec, load_named(name, device=device)
         return known[1]
 
     def is_warm(self, name: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,7 +21,10 @@ EPILOG = """\
 Examples:
   omnicodec codecs
   omnicodec codecs --json
+  omnicodec codecs hf:facebook/encodec_24khz
 """
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="CODEC", hidden=True)]
 
 _HEAD = (
     "NAME", "MODALITY", "TOKEN COVERS", "CODEBOOKS", "BITS", "LOSSLESS", "WEIGHTS", "LICENCE",
@@ -29,11 +32,14 @@ _HEAD = (
 )  # fmt: skip
 
 
-def list_codecs(context: typer.Context, as_json: Json = False) -> None:
-    """List the codecs: what a token covers, sizes, licences."""
+def list_codecs(context: typer.Context, codecs: Names = None, as_json: Json = False) -> None:
+    """List the codecs: what a token covers, sizes, licences.
+
+    CODEC is one that is to be shown alone, such as hf:owner/name, which is downloaded.
+    """
     from omnicodec.codecs import available, describe
 
-    show([describe(name) for name in available()], as_json)
+    show([describe(name) for name in codecs or available()], as_json)
 
 
 def show(specs: Sequence[CodecSpec], as_json: bool) -> None:
@@ -110,4 +116,4 @@ def _facts(spec: CodecSpec) -> dict[str, Any]:
     }
 
 
-COMMANDS = (Command("codecs", list_codecs, "[--json]", EPILOG),)
+COMMANDS = (Command("codecs", list_codecs, "[--json] [CODEC ...]", EPILOG),)

@@ -53,8 +53,8 @@ def serve(
         _option(
             "--preload",
             "CODEC",
-            "Load this codec before listening; may be repeated. Default: none, codecs are "
-            "loaded when they are first asked for.",
+            "Load this codec before listening; may be repeated. Published ones, hf:owner/name, "
+            "are served only so. Default: none, codecs are loaded when they are first asked for.",
         ),
     ] = None,
     processes: Annotated[

@@ -39,6 +39,7 @@ from omnicodec.service.cli.options import (
     Method,
     Output,
     Quality,
+    StreamCodec,
     StreamFiles,
     TargetPSNR,
     TargetSize,
@@ -77,6 +78,7 @@ Examples:
   omnicodec decompress notes.txt.omc -o - | less
   omnicodec decompress clip.mp4.omc --frames 100:200 -o part.mp4
   omnicodec decompress --partial damaged.omc
+  omnicodec decompress talk.omc -c hf:facebook/encodec_24khz
   ssh host cat live.omc | omnicodec decompress - | aplay
   omnicodec decompress talk.omc --pcm s16le -o - | aplay -f cd
 """
@@ -152,14 +154,14 @@ def compress(
             data = read_rest(source)
         spec, item = open_media(file, data, codec, settings, compressing=True, raw=raw_video)
 
-        loaded = load(spec.name, device=device)
+        loaded = load(codec or spec.name, device=device)
         long.check(loaded, path)
 
         def slow() -> bytes:
             with long.on(file, loaded, path) as work:
                 return to_stream(
                     item,
-                    spec.name,
+                    loaded,
                     quality=quality,
                     effort=effort,
                     method=method,
@@ -181,6 +183,7 @@ def compress(
 def decompress(
     context: typer.Context,
     files: StreamFiles,
+    codec: StreamCodec = "",
     output: Output = None,
     force: Force = False,
     partial: Annotated[
@@ -203,7 +206,8 @@ def decompress(
     the ending .png instead of its own. The ending of -o chooses the format. Sound comes
     while its stream arrives, as a WAV without a length on stdout.
     """
-    from omnicodec.codecs import Video, describe, load
+    from omnicodec.codecs import Video, load
+    from omnicodec.codecs.registry import describe_named, load_named
     from omnicodec.codecs.stream import decode_contents, inspect, read_tokens
     from omnicodec.codecs.stream.frames import CutOff, read_header
 
@@ -227,7 +231,9 @@ def decompress(
             else:
                 stream = read_rest(source)
                 header = inspect(stream)
-            spec = describe(header.codec)
+            # What a stream names is not looked for on its word, unlike what -c names.
+            loaded = load(codec, device=device) if codec else None
+            spec = loaded.spec if loaded else describe_named(header.codec)
             name = decoded_name(spec, file, header.source.name)
             if pcm:
                 name = str(Path(name).with_suffix(".pcm"))
@@ -247,6 +253,7 @@ def decompress(
                         partial=partial,
                         pcm=pcm,
                         device=device,
+                        codec=loaded,
                     )
 
                 done: Done = yield Slow(in_pieces, False, 0)
@@ -255,10 +262,10 @@ def decompress(
                 raise UsageError(f"--pcm is for sound, and this is a stream of {spec.name}")
             if isinstance(source, Pipe):
                 stream = read_rest(source)
-        loaded = load(spec.name, device=device)
+        loaded = loaded or load_named(spec.name, device=device)
 
         def slow() -> tuple[StreamContents, bytes]:
-            contents = read_tokens(stream, partial=partial, device=device)
+            contents = read_tokens(stream, codec=loaded, partial=partial, device=device)
             item = decode_contents(contents, codec=loaded, device=device)
             if raw and isinstance(item, Video):
                 return contents, item.to_raw(raw)

@@ -137,18 +137,21 @@ def decode(
 
     TOKENS.npz is what encode wrote, or - for stdin. The result lies beside it under the same
     name without .npz, pictures with the ending .png. The ending of -o chooses the format.
-    The archive names its codec; -c is for one that is no name, a tokenizer.json.
+    The archive names its codec; -c is for what is no name of
+    ours: a tokenizer.json, or hf:owner/name.
     """
     from omnicodec.codecs import Tokens, describe, load
+    from omnicodec.codecs.registry import describe_named
 
     outputs = Outputs(output, files, force=force, as_json=as_json)
 
     def work(file: str) -> Work:
         tokens = Tokens.load(read_input(file))
-        chosen = named(codec) or tokens.codec
-        spec = describe(chosen)
+        chosen = named(codec)
+        # What an archive names is not looked for on its word, unlike what -c names.
+        spec = describe(chosen) if chosen else describe_named(tokens.codec)
         path = outputs.path(file, decoded_name(spec, file), binary=spec.modality != "text")
-        loaded = load(chosen, device=device)
+        loaded = load(chosen or tokens.codec, device=device)
 
         def slow() -> bytes:
             (item,) = loaded.decode([tokens])

@@ -19,8 +19,8 @@ from omnicodec.codecs import (
     Progress,
     Work,
     compress,
-    load,
 )
+from omnicodec.codecs.registry import load_named
 from omnicodec.service import convert
 from omnicodec.service.server.operations import previews
 from omnicodec.service.server.operations.messages import progress_to_proto
@@ -185,13 +185,13 @@ class Runner:
         if request.HasField("preview_interval"):
             wanted = seconds_of(request.preview_interval)
             running.preview_seconds = max(wanted, _MIN_PREVIEW_SECONDS)
-        codec = load(request.codec, device=self._device)
+        codec = load_named(request.codec, device=self._device)
         media = convert.media_from_proto(request.item, MODALITIES[codec.spec.modality])
         if running.work.cancelled:  # not every codec would look
             raise Cancelled("the work was cancelled")
         settings["work"] = running.work
         if request.output == pb.StartEncodeRequest.OUTPUT_STREAM:
-            stream = compress(media, request.codec, device=self._device, **settings)
+            stream = compress(media, codec, device=self._device, **settings)
             response = pb.StartEncodeResponse(stream=stream)
         else:
             (tokens,) = codec.encode([media], **settings)
