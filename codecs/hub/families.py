@@ -64,6 +64,20 @@ FAMILIES: Final[tuple[Family, ...]] = (
         library="transformers.EncodecModel",
         values=("encodec",),
     ),
+    Family(
+        title="DAC",
+        module="dac",
+        cls="DacCodec",
+        library="transformers.DacModel",
+        values=("dac",),
+    ),
+    Family(
+        title="Mimi",
+        module="mimi",
+        cls="MimiCodec",
+        library="transformers.MimiModel",
+        values=("mimi",),
+    ),
 )
 
 

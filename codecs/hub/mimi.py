@@ -1,0 +1,98 @@
+"""Mimi (Défossez et al. 2024), from `transformers.MimiModel`: 24 kHz, 12.5 frames a second."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from omnicodec.codecs.errors import InvalidInput
+from omnicodec.codecs.hub.audio_codec import EXTENT, HubAudio
+from omnicodec.codecs.hub.files import Snapshot
+from omnicodec.codecs.hub.libraries import pretrained
+
+if TYPE_CHECKING:
+    import torch
+
+
+class MimiCodec(HubAudio):
+    """Mimi: a convolutional network with a transformer, and residual vector quantization.
+
+    The first codebooks are semantic, and always there; the others refine the sound.
+    """
+
+    citation: ClassVar[str] = "Mimi: Défossez et al. 2024, arXiv:2410.00037"
+
+    @classmethod
+    def _configuration(cls, snapshot: Snapshot) -> Any:
+        from transformers import MimiConfig
+
+        config = MimiConfig.from_dict(dict(snapshot.config))
+        if config.encoder_config is None or config.decoder_config is None:
+            raise InvalidInput(f"{snapshot.name} has only one half of Mimi: no encoder or decoder")
+        # The library needs the layer that makes frames fewer, which is only there in this case.
+        if config.frame_rate >= config.encodec_frame_rate:
+            raise InvalidInput(f"{snapshot.name} has frames as often as its convolutions have")
+        return config
+
+    @classmethod
+    def _facts(cls, config: Any) -> dict[str, Any]:
+        books = config.num_quantizers
+        rate = config.sampling_rate / _hop(config)
+        reach = config.sliding_window * config.num_hidden_layers / config.encodec_frame_rate
+        details = {"reach": f"attention: tokens depend on about {reach:g} s before them"}
+        if config.use_causal_conv:
+            details["reach"] += ", and on nothing behind their frame"
+        return {
+            "summary": f"up to {books} tokens of {config.codebook_size.bit_length() - 1} bits, "
+            f"{rate:g} times a second of {config.sampling_rate / 1000:g} kHz sound",
+            "codebook_sizes": (config.codebook_size,) * books,
+            "covers": {"seconds": 1 / rate, "channels": config.audio_channels},
+            "extent": EXTENT,
+            "grid_rank": 2,
+            "qualities": tuple(range(config.num_semantic_quantizers, books + 1)),
+            "details": details,
+        }
+
+    @classmethod
+    def _load(cls, snapshot: Snapshot, config: Any) -> torch.nn.Module:
+        from transformers import MimiModel
+
+        model: torch.nn.Module = pretrained(MimiModel, snapshot)
+        return model
+
+    def _prepare(self) -> None:
+        self._rate, self._channels = self.config.sampling_rate, self.config.audio_channels
+        self._hop = _hop(self.config)
+        for module in self._model.modules():
+            if hasattr(module, "_get_extra_padding_for_conv1d"):
+                module._get_extra_padding_for_conv1d = _Padding(int(module.stride))
+
+    def _columns(self, samples: int) -> int:
+        return -(-samples // self._hop)
+
+    def _encode_batch(self, batch: torch.Tensor, books: int) -> torch.Tensor:
+        found = self._model.encode(batch, num_quantizers=books, use_streaming=False)
+        codes: torch.Tensor = found.audio_codes
+        return codes
+
+    def _decode_batch(self, codes: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self._model.decode(codes).audio_values
+        return found
+
+
+class _Padding:
+    """What a convolution needs behind its input, so that its stride divides the length.
+
+    The library computes it in float32, which is wrong from 2 ** 24 samples on.
+    """
+
+    def __init__(self, stride: int) -> None:
+        self._stride = stride
+
+    def __call__(self, hidden: torch.Tensor) -> int:
+        return -hidden.shape[-1] % self._stride
+
+
+def _hop(config: Any) -> int:
+    """Return the samples of a frame."""
+    return math.prod(config.upsampling_ratios) * int(config.latent_stride)
