@@ -78,6 +78,13 @@ FAMILIES: Final[tuple[Family, ...]] = (
         library="transformers.MimiModel",
         values=("mimi",),
     ),
+    Family(
+        title="X-Codec",
+        module="xcodec",
+        cls="XcodecCodec",
+        library="transformers.XcodecModel",
+        values=("xcodec",),
+    ),
 )
 
 
