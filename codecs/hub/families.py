@@ -32,7 +32,7 @@ class Family:
     key: str = "model_type"
     values: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
-    prefix: str = ""
+    prefix: str | tuple[str, ...] = ""
     weights: tuple[str, ...] = WEIGHTS
     also: tuple[str, ...] = ()
 
@@ -84,6 +84,65 @@ FAMILIES: Final[tuple[Family, ...]] = (
         cls="XcodecCodec",
         library="transformers.XcodecModel",
         values=("xcodec",),
+    ),
+    Family(
+        title="VQModel",
+        module="diffusers_vq",
+        cls="DiffusersVqCodec",
+        library="diffusers.VQModel",
+        key="_class_name",
+        values=("VQModel",),
+    ),
+    Family(
+        title="Chameleon's VQ-VAE",
+        module="chameleon",
+        cls="ChameleonCodec",
+        library="transformers.ChameleonVQVAE",
+        values=("chameleon_vqgan",),
+        also=("preprocessor_config.json",),
+    ),
+    Family(
+        title="Chameleon",
+        module="chameleon",
+        cls="ChameleonCodec",
+        library="transformers.ChameleonForConditionalGeneration",
+        values=("chameleon",),
+        prefix="model.vqmodel.",
+        also=("preprocessor_config.json",),
+    ),
+    Family(
+        title="Janus's VQ-VAE",
+        module="janus",
+        cls="JanusCodec",
+        library="transformers.JanusVQVAE",
+        values=("janus_vqgan",),
+        also=("preprocessor_config.json",),
+    ),
+    Family(
+        title="Janus",
+        module="janus",
+        cls="JanusCodec",
+        library="transformers.JanusForConditionalGeneration",
+        values=("janus",),
+        prefix="model.vqmodel.",
+        also=("preprocessor_config.json",),
+    ),
+    Family(
+        title="Emu3's VQ-VAE",
+        module="emu3",
+        cls="Emu3Codec",
+        library="transformers.Emu3VQVAE",
+        values=("emu3_vqgan",),
+        also=("preprocessor_config.json",),
+    ),
+    Family(
+        title="Emu3",
+        module="emu3",
+        cls="Emu3Codec",
+        library="transformers.Emu3ForConditionalGeneration",
+        values=("emu3",),
+        prefix=("model.vqmodel.", "vqmodel."),  # of newer and of older versions of the library
+        also=("preprocessor_config.json",),
     ),
 )
 

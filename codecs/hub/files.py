@@ -65,7 +65,7 @@ class Snapshot:
     name: str
     folder: Path
     weights: tuple[str, ...] = WEIGHTS
-    prefix: str = ""
+    prefix: str | tuple[str, ...] = ""
     also: tuple[str, ...] = ()
     convert: str = ""
     revision: str = ""
@@ -93,7 +93,8 @@ class Snapshot:
                 if tensor.name.startswith(self.prefix):
                     found[tensor.name] = tensor
         if not found:
-            raise InvalidInput(f"{str(self.folder)!r} has no tensors {self.prefix}*")
+            named = self.prefix if isinstance(self.prefix, str) else " or ".join(self.prefix)
+            raise InvalidInput(f"{str(self.folder)!r} has no tensors {named}*")
         return found
 
     @cached_property
@@ -147,7 +148,9 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def weight_files(folder: Path, names: Sequence[str] = WEIGHTS, prefix: str = "") -> list[Path]:
+def weight_files(
+    folder: Path, names: Sequence[str] = WEIGHTS, prefix: str | tuple[str, ...] = ""
+) -> list[Path]:
     """Return the safetensors files that hold tensors whose names have the prefix.
 
     That is one of `names`, or those that its index lists; none where neither is there. Raises
@@ -167,7 +170,7 @@ def weight_files(folder: Path, names: Sequence[str] = WEIGHTS, prefix: str = "")
     return []
 
 
-def indexed(index: Path, prefix: str = "") -> list[str]:
+def indexed(index: Path, prefix: str | tuple[str, ...] = "") -> list[str]:
     """Return the names of the files which an index says hold tensors with the prefix."""
     table = read_json(index).get("weight_map")
     if not isinstance(table, dict) or not all(isinstance(v, str) for v in table.values()):

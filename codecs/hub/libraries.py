@@ -48,6 +48,18 @@ def quiet_transformers() -> Iterator[None]:
             reports.enable_progress_bar()
 
 
+@contextlib.contextmanager
+def quiet_diffusers() -> Iterator[None]:
+    """Let diffusers print no reports."""
+    reports: Any = import_module("diffusers.utils.logging")
+    level = reports.get_verbosity()
+    reports.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        reports.set_verbosity(level)
+
+
 def pretrained(cls: Any, snapshot: Snapshot, **options: Any) -> Any:
     """Return a transformers model `cls` with the weights of a folder, in float32 on the CPU.
 

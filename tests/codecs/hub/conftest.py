@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnicodec.codecs import Audio
+from omnicodec.codecs import Audio, Image
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,3 +72,15 @@ def stereo_encodec(make_encodec: Callable[..., Path]) -> Path:
         audio_channels=2, normalize=True, chunk_length_s=0.1, overlap=0.01,
         norm_type="time_group_norm", use_causal_conv=False,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., Image]:
+    """Return a function that makes a picture of noise over a slope; each is another one."""
+    draw = np.random.default_rng(5)
+
+    def make(height: int, width: int) -> Image:
+        slope = np.linspace(0, 128, width)[None, :, None]
+        return Image((slope + draw.uniform(0, 127, (height, width, 3))).astype(np.uint8))
+
+    return make

@@ -1,0 +1,91 @@
+"""VQ-GANs and MoVQ (Esser et al. 2021, Zheng et al. 2022), from `diffusers.VQModel`."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from omnicodec.codecs.errors import InvalidInput
+from omnicodec.codecs.hub.files import Snapshot
+from omnicodec.codecs.hub.image_codec import HubImage
+from omnicodec.codecs.hub.libraries import check_report, quiet_diffusers
+from omnicodec.codecs.hub.vqvae import grid_facts
+
+if TYPE_CHECKING:
+    import torch
+
+
+class DiffusersVqCodec(HubImage):
+    """Vector quantization of a picture's latents.
+
+    The codes are those that `VQModel.decode` quantizes the latents of `VQModel.encode` to, and
+    decoding is the library's from codes (`lookup_from_codebook`).
+    """
+
+    citation: ClassVar[str] = "VQ-GAN: Esser et al. 2021, arXiv:2012.09841"
+
+    @classmethod
+    def _configuration(cls, snapshot: Snapshot) -> Any:
+        library: Any = import_module("diffusers").VQModel
+        settings, *_ = library.extract_init_dict(dict(snapshot.config))
+        config = SimpleNamespace(**(_defaults(library) | settings))
+        if (config.in_channels, config.out_channels) != (3, 3):
+            raise InvalidInput(
+                f"{snapshot.name} takes {config.in_channels} channels and gives "
+                f"{config.out_channels}: only networks of red, green and blue are codecs here"
+            )
+        return config
+
+    @classmethod
+    def _facts(cls, config: Any) -> dict[str, Any]:
+        return grid_facts(_stride(config), config.num_vq_embeddings)
+
+    @classmethod
+    def _load(cls, snapshot: Snapshot, config: Any) -> torch.nn.Module:
+        import torch
+
+        library: Any = import_module("diffusers").VQModel
+        snapshot.tensors  # noqa: B018  # says what is damaged or missing better than the library
+        with quiet_diffusers():
+            model, report = library.from_pretrained(
+                snapshot.folder,
+                local_files_only=True,
+                use_safetensors=True,
+                torch_dtype=torch.float32,
+                low_cpu_mem_usage=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+        check_report(snapshot.name, report["missing_keys"], report["mismatched_keys"])
+        network: torch.nn.Module = model
+        return network
+
+    def _prepare(self) -> None:
+        self._stride = _stride(self.config)
+
+    def _encode_batch(self, batch: torch.Tensor, books: int) -> torch.Tensor:
+        latents = self._model.encode(batch).latents
+        _, _, (_, _, codes) = self._model.quantize(latents)
+        found: torch.Tensor = codes.reshape(len(batch), 1, *latents.shape[2:])
+        return found
+
+    def _decode_batch(self, codes: torch.Tensor) -> torch.Tensor:
+        model = self._model
+        shape = (len(codes), *codes.shape[2:], model.quantize.vq_embed_dim)
+        quantized = model.quantize.get_codebook_entry(codes.flatten(), shape)
+        spatial = quantized if self.config.norm_type == "spatial" else None
+        found: torch.Tensor = model.decoder(model.post_quant_conv(quantized), spatial)
+        return found
+
+
+def _defaults(cls: Any) -> dict[str, Any]:
+    """Return what a class of diffusers takes where a configuration says nothing."""
+    taken = inspect.signature(cls.__init__).parameters.values()
+    return {each.name: each.default for each in taken if each.default is not each.empty}
+
+
+def _stride(config: Any) -> int:
+    halvings: int = len(config.block_out_channels) - 1
+    return 1 << halvings
