@@ -95,4 +95,4 @@ class _Padding:
 
 def _hop(config: Any) -> int:
     """Return the samples of a frame."""
-    return math.prod(config.upsampling_ratios) * int(config.latent_stride)
+    return int(math.prod(config.upsampling_ratios) * config.latent_stride)

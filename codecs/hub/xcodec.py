@@ -29,7 +29,7 @@ class XcodecCodec(HubAudio):
     def _configuration(cls, snapshot: Snapshot) -> Any:
         from transformers import XcodecConfig
 
-        config = XcodecConfig.from_dict(dict(snapshot.config))
+        config: Any = XcodecConfig.from_dict(dict(snapshot.config))
         # With one stride, frames that agree for one hop agree for any number of them.
         strides = (*config.semantic_model_config.conv_stride, *config.strides)
         hop = config.hop_length

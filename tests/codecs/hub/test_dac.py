@@ -18,7 +18,7 @@ transformers = pytest.importorskip("transformers")
 Sound = Callable[..., Audio]
 
 HOP = 10
-LENGTHS = (1, 9, 10, 11, 1000, 1234)
+LENGTHS = (1, 10, 11, 1234)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def theirs(model: Any, clip: Audio, books: int) -> tuple[np.ndarray, np.ndarray]
 
 
 @pytest.mark.parametrize("samples", LENGTHS)
-@pytest.mark.parametrize("books", [1, 2, 3])
+@pytest.mark.parametrize("books", [1, 3])
 def test_codes_and_sound_are_the_librarys(
     codec: Codec[Any], library: Any, sound: Sound, samples: int, books: int
 ) -> None:
@@ -105,7 +105,7 @@ def test_channels_are_coded_each_by_itself(codec: Codec[Any], sound: Sound) -> N
 
 
 def test_batches_of_mixed_lengths_give_the_codes_of_each(codec: Codec[Any], sound: Sound) -> None:
-    clips = [sound(n, 8000, 1 + n % 2, seed=n) for n in (300, 601, 300, 0, 601, 17)]
+    clips = [sound(n, 8000, 1 + n % 2, seed=n) for n in (300, 101, 300, 0, 17)]
     alone = [codec.encode([clip])[0] for clip in clips]
     assert codec.encode(clips) == alone
     assert codec.decode(alone) == [codec.decode([tokens])[0] for tokens in alone]

@@ -19,7 +19,7 @@ transformers = pytest.importorskip("transformers")
 
 Sound = Callable[..., Audio]
 
-LENGTHS = (1, 15, 16, 17, 1600, 1633)
+LENGTHS = (1, 16, 17, 1633)
 
 
 def save(path: Path, **options: Any) -> Path:
@@ -66,7 +66,7 @@ def theirs(model: Any, samples: np.ndarray, books: int) -> tuple[np.ndarray, np.
 
 
 @pytest.mark.parametrize("samples", LENGTHS)
-@pytest.mark.parametrize("books", [1, 3, 4])
+@pytest.mark.parametrize("books", [1, 4])
 def test_codes_and_sound_are_the_librarys(
     codec: Codec[Any], library: Any, sound: Sound, samples: int, books: int
 ) -> None:
@@ -110,7 +110,7 @@ def test_own_size_and_rate_come_back(
 
 
 def test_batches_of_mixed_lengths_give_the_codes_of_each(codec: Codec[Any], sound: Sound) -> None:
-    clips = [sound(n, 8000, 1 + n % 2, seed=n) for n in (300, 601, 300, 0, 601, 17)]
+    clips = [sound(n, 8000, 1 + n % 2, seed=n) for n in (300, 101, 300, 0, 17)]
     alone = [codec.encode([clip])[0] for clip in clips]
     assert codec.encode(clips) == alone
     assert codec.decode(alone) == [codec.decode([tokens])[0] for tokens in alone]

@@ -20,7 +20,7 @@ transformers = pytest.importorskip("transformers")
 Sound = Callable[..., Audio]
 
 HOP = 20
-LENGTHS = (1, 19, 20, 21, 1600, 1617)
+LENGTHS = (1, 20, 21, 1617)
 KBPS = {1: 2.4, 2: 4.8, 4: 9.6}  # 6 bits, 400 times a second
 
 
@@ -73,7 +73,7 @@ def theirs(model: Any, clip: Audio, books: int) -> tuple[np.ndarray, np.ndarray]
 
 
 @pytest.mark.parametrize("samples", LENGTHS)
-@pytest.mark.parametrize("books", list(KBPS))
+@pytest.mark.parametrize("books", [1, 4])
 def test_codes_and_sound_are_the_librarys(
     codec: Codec[Any], library: Any, sound: Sound, samples: int, books: int
 ) -> None:
@@ -111,7 +111,7 @@ def test_own_size_and_rate_come_back(
 
 
 def test_batches_of_mixed_lengths_give_the_codes_of_each(codec: Codec[Any], sound: Sound) -> None:
-    clips = [sound(n, 8000, 1 + n % 2, seed=n) for n in (300, 601, 300, 0, 601, 17)]
+    clips = [sound(n, 8000, 1 + n % 2, seed=n) for n in (300, 101, 300, 0, 17)]
     alone = [codec.encode([clip])[0] for clip in clips]
     assert codec.encode(clips) == alone
     assert codec.decode(alone) == [codec.decode([tokens])[0] for tokens in alone]
