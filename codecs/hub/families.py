@@ -22,7 +22,8 @@ class Family:
     That is by a key of `config.json` which has one of `values`, or by `files` that are there.
     `library` is the class that it stands on. `weights` are the names that its file of weights may
     have, none for a family without; where there is an index instead, only the files that hold
-    tensors with `prefix` are taken. `also` are further files whose content makes the codes.
+    tensors with `prefix`, or one of several, are taken. `also` are further files
+    whose content makes the codes.
     """
 
     title: str

@@ -90,6 +90,20 @@ def test_a_whole_janus_gives_the_same(folder: Path, whole: Path, picture: Pictur
     assert part.spec.weight_bytes == alone.spec.weight_bytes
 
 
+def test_a_whole_janus_of_halves_is_opened_in_float32(
+    whole: Path, tmp_path: Path, picture: Picture
+) -> None:
+    model = transformers.JanusForConditionalGeneration.from_pretrained(whole, dtype=torch.bfloat16)
+    model.save_pretrained(tmp_path / "janus")
+    model.model.vqmodel.save_pretrained(tmp_path / "alone")
+    alone, part = (load(f"hf:{tmp_path / each}", device="cpu") for each in ("alone", "janus"))
+    assert {each.dtype for each in part._model.parameters()} == {torch.float32}
+    image = picture(7, 10)
+    ours, theirs = alone.encode([image])[0], part.encode([image])[0]
+    assert np.array_equal(ours.ids, theirs.ids)
+    assert alone.decode([ours]) == part.decode([theirs])
+
+
 def test_a_part_without_its_configuration_is_refused(tmp_path: Path, whole: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "janus"}')
     (tmp_path / "model.safetensors").write_bytes((whole / "model.safetensors").read_bytes())
