@@ -9,8 +9,10 @@ import typer
 from omnicodec.service.cli.command import PlainGroup
 from omnicodec.service.cli.commands import (
     codecs,
+    detokenize,
     evaluate,
     info,
+    report,
     serve,
     streams,
     tokens,
@@ -104,7 +106,9 @@ def _globals(
         raise typer.Exit(2)
 
 
-for _module in (codecs, tokens, streams, info, evaluate, train, serve, warm):
+for _module in (
+    codecs, tokens, streams, info, detokenize, report, evaluate, train, serve, warm
+):  # fmt: skip
     for _command in _module.COMMANDS:
         by_server(_command).add_to(app)
 
