@@ -128,5 +128,5 @@ def guarded(path: Path, read: Callable[[Path], T]) -> T:
 
 
 def selected(data: Path, names: Sequence[str], suffix: str) -> list[Path]:
-    """Return the paths of the files with this suffix, in order."""
-    return [data / name for name in names if name.endswith(suffix)]
+    """Return the paths of the files with this suffix, in the order of their shards."""
+    return [data / name for name in sorted(names) if name.endswith(suffix)]

@@ -1,6 +1,6 @@
 """MDS, which MosaicML Streaming reads: `StreamingDataset(local="OUT/data")`.
 
-A file `shard.00000012.000.mds`, all integers little-endian:
+A file `shard.00000012.00000.mds`, all integers little-endian:
 
     u32        n, the number of samples
     u32[n+1]   where each sample begins, and the last one ends, in this file
@@ -131,7 +131,7 @@ class MdsWriter(ShardWriter):
         offsets = np.cumsum([begin, *map(len, self._samples)])
         if offsets[-1] >= 1 << 32:
             raise LimitExceeded("an item of 4 GiB of tokens has no place in an MDS file")
-        name = f"shard.{self._index:08d}.{self._files:03d}.mds"
+        name = f"shard.{self._index:08d}.{self._files:05d}.mds"
         with open(self._folder / name, "wb") as file:
             file.write(struct.pack("<I", count))
             file.write(offsets.astype("<u4").data)
