@@ -128,6 +128,9 @@ def test_the_error_names_the_first_wrong_position() -> None:
     ids[5] = 65
     with pytest.raises(InvalidInput, match=r"^position 5 \(text/bytes:65\): no code of codebook 0"):
         ours.unpack(ids)
+    with pytest.raises(InvalidInput, match=r"^position 5 \(text/bytes:65\): .* has no end mark"):
+        ours.unpack(ids[:-1])
+    ids[5] = ours.special_at + special.COUNT
     with pytest.raises(InvalidInput, match=r"^position 2 \(<\|image\|>\): .* has no end mark"):
         ours.unpack(ids[:-1])
     with pytest.raises(InvalidInput, match="position 1: id 99999999"):
