@@ -15,8 +15,10 @@ from omnicodec.service.cli.commands import (
     report,
     serve,
     streams,
+    tokenize,
     tokens,
     train,
+    verify,
     warm,
 )
 from omnicodec.service.cli.options import state_of
@@ -107,7 +109,8 @@ def _globals(
 
 
 for _module in (
-    codecs, tokens, streams, info, detokenize, report, evaluate, train, serve, warm
+    codecs, tokens, streams, info, verify, tokenize, detokenize, report, evaluate, train, serve,
+    warm,
 ):  # fmt: skip
     for _command in _module.COMMANDS:
         by_server(_command).add_to(app)
