@@ -89,8 +89,9 @@ class Vocabulary:
 
     @cached_property
     def size(self) -> int:
-        """Number of ids in all."""
-        return self._starts[-1][-1] + self.entries[-1].codebook_sizes[-1]
+        """Number of ids in all: of text, special tokens, and codes."""
+        codes = sum(sum(entry.codebook_sizes) for entry in self.entries[1:])
+        return self.special_at + special.COUNT + codes
 
     @cached_property
     def rows(self) -> int:
