@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, groupby
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from omnicodec.codecs import Media, OmnicodecError, Tokens, UnknownCodec
+from omnicodec.codecs import CorruptStream, Media, OmnicodecError, Tokens, UnknownCodec
 from omnicodec.codecs.registry import AnyCodec
 from omnicodec.codecs.vocabulary import Vocabulary
 from omnicodec.service.batch.folder import Folder
 from omnicodec.service.batch.manifest import Manifest
-from omnicodec.service.batch.sinks.base import Rows
-from omnicodec.service.batch.unpack import Document, documents
+from omnicodec.service.batch.sinks.base import Row, Rows
+from omnicodec.service.batch.unpack import Document, joined
 
 
 @dataclass
@@ -59,12 +59,45 @@ class Contents:
 
     @property
     def packed(self) -> bool:
-        """Whether rows are sequences of many documents, which have no keys any more."""
+        """Whether rows are sequences of many documents."""
         return bool(self.manifest.facts["layout"] == "packed")
 
-    def documents(self, row: int) -> list[Document]:
-        """Return the documents of a row; raises `IndexError`, and `CorruptStream` for damage."""
-        return documents(self.rows[row], self.vocabulary)
+    @property
+    def keyed(self) -> bool:
+        """Whether rows have the keys of their items, and say where these came from."""
+        return not self.packed and self.manifest.sink not in ("megatron", "torchtitan")
+
+    def walk(
+        self,
+        rows: Iterable[int],
+        *,
+        read: Callable[[int], None] = lambda _: None,
+        damaged: Callable[[int, CorruptStream], None] | None = None,
+    ) -> Iterator[tuple[int, Document]]:
+        """Yield the documents of rows, ascending, each with the last row that was read for it.
+
+        Where rows are neighbours, documents that packing has cut come whole. `read` is told of
+        each row, `damaged` of those that cannot be read and are passed over; without it
+        `CorruptStream` is raised.
+        """
+        at = 0
+
+        def stored(numbers: Iterable[int]) -> Iterator[Row]:
+            nonlocal at
+            for at in numbers:
+                try:
+                    row = self.rows[at]
+                except CorruptStream as e:
+                    if damaged is None:
+                        raise
+                    damaged(at, e)
+                else:
+                    read(at)
+                    yield row
+
+        for run in _runs(rows):
+            for document in joined(stored(run), self.vocabulary):
+                yield at, document
 
     def shard_of(self, row: int) -> int:
         """Return the shard that a row came from."""
@@ -116,3 +149,9 @@ class Decoders:
         except OmnicodecError as e:
             return str(e)
         return ""
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[Iterator[int]]:
+    """Yield runs of neighbouring numbers, each to be used up before the next."""
+    for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        yield (number for _, number in run)

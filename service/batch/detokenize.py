@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path, PurePosixPath
@@ -102,16 +102,16 @@ def detokenize(
     """Write the documents of these rows as files into `out`, a folder that is new or empty.
 
     A document of one part is a file, one of several a folder of them, numbered from 0001; all are
-    named after their keys, or after their row and place where packing took the keys. `index.html`
-    shows them in order. Only documents with `key` are taken, if one is given. `watch` is told how
-    many rows are done.
+    named after their keys, or numbered where the data set has no keys. `index.html` shows them in
+    order. Only documents with `key` are taken, if one is given. `watch` is told how many rows are
+    done.
 
     Raises `InvalidInput` when the folder is not empty, when there is no such key, or when keys
     were packed away, and `UnknownCodec` or `FingerprintMismatch` when a codec of the data set is
     not here: all before anything is written. What cannot be decoded is told in `Outcome.problems`.
     """
-    if key is not None and contents.packed:
-        raise InvalidInput("packed sequences have no keys; name rows instead")
+    if key is not None and not contents.keyed:
+        raise InvalidInput("this data set keeps no keys: it is packed, or its format has no place")
     decoders = Decoders(contents, device)
     codecs = contents.manifest.codecs
     decoders.open_all(name for name, counts in codecs.items() if counts["parts"])
@@ -124,12 +124,15 @@ def detokenize(
     outcome = Outcome()
     with atomic_file(out / INDEX) as page:
         page.write(_head(contents).encode())
-        for row in rows:
-            for place, document in _taken(contents, row, key):
-                written = _write(out, row, place, document, decoders, page)
-                outcome.tell(written, document)
+
+        def read(_: int) -> None:
             outcome.rows += 1
             watch(outcome.rows)
+
+        for row, document in contents.walk(rows, read=read):
+            if key is None or document.key == key:
+                place = outcome.documents if contents.packed else row
+                outcome.tell(_write(out, row, place, document, decoders, page), document)
         if key is not None and not outcome.documents:
             raise InvalidInput(f"there is no item with the key {key!r}")
         page.write(b"</body>\n</html>\n")
@@ -152,35 +155,29 @@ def safe_name(key: str) -> str:
     return name or "item"
 
 
-def _taken(contents: Contents, row: int, key: str | None) -> Iterator[tuple[int, Document]]:
-    for place, document in enumerate(contents.documents(row)):
-        if key is None or document.key == key:
-            yield place, document
-
-
 def _write(
     out: Path, row: int, place: int, document: Document, decoders: Decoders, page: IO[bytes]
 ) -> Written:
-    """Write one document, and what the page shows of it."""
-    base = safe_name(document.key) if document.key else f"row-{row:08d}-{place:04d}"
-    number_of_row = f"{row:08d}-{place:04d}"
+    """Write one document, the `place`-th, and what the page shows of it."""
+    number = f"{place:08d}"
+    base = safe_name(document.key) if document.key else f"document-{number}"
     several = len(document.parts) > 1
-    name = _free(out, base, number_of_row) if several else base
+    name = _free(out, base, number) if several else base
     files: list[str] = []
     problems = list(document.problems)
     shown: list[str] = []
-    for number, part in enumerate(document.parts, 1):
+    for nth, part in enumerate(document.parts, 1):
         try:
             media = decoders.decode(part)
             ending = media.suffixes[0]
             if several:
-                file = f"{name}/{number:04d}{ending}"
+                file = f"{name}/{nth:04d}{ending}"
                 (out / name).mkdir(exist_ok=True)
             else:
-                file = _free(out, base, number_of_row, ending)
+                file = _free(out, base, number, ending)
             atomic_write(out / file, media.to_bytes(ending))
         except OmnicodecError as e:
-            problems.append(f"part {number}: {e}")
+            problems.append(f"part {nth}: {e}")
         else:
             files.append(file)
             shown.append(_shown(file, media))

@@ -61,19 +61,20 @@ def gather(
     tally, picker = Tally(contents.vocabulary), Picker(count, modalities)
     unread: list[str] = []
     counted = 0
-    for place, row in enumerate(numbers):
-        try:
-            documents = contents.documents(row)
-        except CorruptStream as e:
-            tally.unread += 1
-            if len(unread) < _UNREAD:
-                unread.append(f"row {row:,} cannot be read: {e}")
-            continue
+
+    def read(_: int) -> None:
+        nonlocal counted
         counted += 1
-        for document in documents:
-            tally.add(document.parts, whole=document.whole)
-            picker.see(place, row, document)
-        watch(place + 1)
+        watch(counted + tally.unread)
+
+    def damaged(row: int, error: CorruptStream) -> None:
+        tally.unread += 1
+        if len(unread) < _UNREAD:
+            unread.append(f"row {row:,} cannot be read: {error}")
+
+    for row, document in contents.walk(numbers, read=read, damaged=damaged):
+        tally.add(document.parts, whole=document.whole and not document.problems)
+        picker.see(counted + tally.unread - 1, row, document)
     if unread and not counted:
         raise CorruptStream(unread[0])
     return Report(

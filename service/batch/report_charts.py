@@ -15,6 +15,7 @@ from omnicodec.service.batch.report_tally import Lengths
 _WIDTH, _HEIGHT = 640, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 14, 42
 _BARS: Final = 40
+_FEW: Final = 11
 _WIDE: Final = 8
 """From this ratio of the most to the least on, lengths stand on a logarithmic axis."""
 
@@ -39,7 +40,9 @@ def histogram(lengths: Lengths, title: str, colour: str) -> str:
     y = _scale(0, max(counts) * 1.05, _HEIGHT - _BOTTOM, _TOP, False)
     parts = [*_grid_y(_linear_ticks(0, max(counts), whole=True), y)]
     ticks = _log_ticks if logarithmic else _linear_ticks
-    parts += _labels_x(ticks(edges[0], edges[-1]), x)
+    # A bar of one whole number is told in its middle.
+    middle = 0.5 if edges[1] - edges[0] == 1 and not logarithmic else 0.0
+    parts += _labels_x(ticks(edges[0], edges[-1] - 2 * middle), lambda value: x(value + middle))
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
         if count:
             first, last = math.ceil(low), max(math.ceil(low), math.ceil(high) - 1)
@@ -132,6 +135,8 @@ def _edges(lengths: Lengths) -> list[float]:
         # No bar is narrower than one whole number, or its neighbours would be empty.
         edges = np.unique(np.ceil(np.geomspace(low, high, _BARS + 1)))
         return [float(edge) for edge in edges]
+    room = max(0, _FEW - (high - low)) // 2  # one bar alone would fill the chart
+    low, high = max(0, low - room), high + room
     step = max(1, math.ceil((high - low) / _BARS))
     count = math.ceil((high - low) / step)
     return [float(low + i * step) for i in range(count + 1)]

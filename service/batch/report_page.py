@@ -32,14 +32,13 @@ h1 { font-size: 1.5rem; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; marg
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th { vertical-align: bottom; font-weight: 600; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid var(--line);
-  white-space: nowrap; }
+th { vertical-align: bottom; font-weight: 600; } td { white-space: nowrap; }
+th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child, td.text, th.text { text-align: left; }
 th:first-child, td:first-child { padding-left: .3rem; }
 td.text { white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
 .facts { display: grid; gap: .6rem; margin: 1.2rem 0;
-  grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); }
 .facts div { background: var(--soft); border-radius: 6px; padding: .5rem .8rem; }
 .facts b { display: block; font-size: 1.2rem; font-variant-numeric: tabular-nums; }
 .facts span, .soft { opacity: .75; } .facts span { font-size: .85rem; }
@@ -49,7 +48,8 @@ td.text { white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
 svg { width: 100%; max-width: 45rem; display: block; }
 svg.bar { max-width: none; height: 1.6rem; border-radius: 4px; }
 svg.key { display: inline; width: 12px; }
-.legend { margin: .3rem 0; font-size: .9rem; } .legend > span { margin-right: 1rem; }
+.legend { margin: .3rem 0; font-size: .9rem; }
+.legend > span { margin-right: 1rem; display: inline-block; }
 code { font-size: .9em; overflow-wrap: anywhere; }
 footer { margin-top: 2.5rem; font-size: .85rem; opacity: .8; }
 @media print { body { max-width: none; margin: 0; } figure, tr, .facts div { break-inside: avoid; }

@@ -18,6 +18,9 @@ from omnicodec.service.opener import Limits, NeedsMore, open_limited
 SAMPLES: Final = 6
 """Samples of each kind of item: of pictures, of sounds, of pictures with texts."""
 
+TOTAL: Final = 12
+"""Samples in all, while each kind has two."""
+
 KINDS: Final = 8
 """Kinds of items that samples are shown of."""
 
@@ -80,10 +83,14 @@ class Picker:
             held[stretch] = (row, document)
 
     def chosen(self) -> list[tuple[int, Document]]:
-        """Return the documents, kind by kind, each with its row."""
-        return [
-            held[stretch] for _, held in sorted(self._found.items()) for stretch in sorted(held)
-        ]
+        """Return the documents, kind by kind, each with its row: fewer of each, of many kinds."""
+        most = max(2, TOTAL // max(1, len(self._found)))
+        found = []
+        for _, held in sorted(self._found.items()):
+            stretches = sorted(held)
+            step = max(1, -(-len(stretches) // most))
+            found += [held[stretch] for stretch in stretches[::step]]
+        return found
 
 
 def samples(
@@ -95,7 +102,7 @@ def samples(
     """
     chosen = list(chosen)
     decoders = Decoders(contents, device)
-    originals = {} if contents.packed else find_originals(contents, chosen)
+    originals = find_originals(contents, chosen) if contents.keyed else {}
     found = []
     for row, document in chosen:
         origin = "" if row in originals else _why(contents)
@@ -110,8 +117,8 @@ def samples(
 
 
 def _why(contents: Contents) -> str:
-    if contents.packed:
-        return "packed sequences do not say where their documents came from"
+    if not contents.keyed:
+        return "rows of this data set do not say where they came from"
     return "the original is no longer where it was"
 
 
