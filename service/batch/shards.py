@@ -30,7 +30,7 @@ from omnicodec.service.batch.layout import Layout
 from omnicodec.service.batch.opening import Opener, windows
 from omnicodec.service.batch.plan import Plan
 from omnicodec.service.batch.records import Counts, Record
-from omnicodec.service.batch.sinks.base import Row, ShardWriter
+from omnicodec.service.batch.sinks.base import ShardWriter
 from omnicodec.service.batch.sources.base import Slice
 from omnicodec.service.batch.tasks import Found, Task
 
@@ -59,55 +59,27 @@ def write_shard(
 ) -> Record:
     """Write and commit a shard of the data set in `folder`, and return its record.
 
-    `tell` hears of progress behind each group of items, and now and then within work that takes
-    minutes. `blamed` has positions of items that are rejected untouched, and the reasons.
-    `threads` is how many this process is to use (0: as many as it finds right); it is a setting
-    of the process from then on. With `careful` items go one by one in this thread, and `at` hears
-    of the position of each before it is touched, and "" behind it: whoever dies then is to blame.
-
-    All calls are from this thread. Raises `Cancelled` when `cancel` is set, `InvalidInput` when
-    files cannot be written, and what codecs, sources and sinks raise when they cannot work at
-    all; nothing but temporary files is left then.
+    What else is given, and raised, is as in `write_entries`; of a shard that is not committed
+    nothing but temporary files is left.
     """
-    if threads:
-        _use_threads(threads)
     job, plan, vocabulary = _data_set(folder)
-    home = Folder(folder)
-    temporary = home.temporary(str(shard))
+    temporary = Folder(folder).temporary(str(shard))
+    entries = _Entries(job, plan[shard])
     try:
-        entries = _Entries(job, plan[shard], 1 if careful else _ENTRIES)
-        opener = Opener(
-            limits=job.limits,
-            modalities=frozenset(choice.modality for choice in job.codecs),
-            scratch=home.unfinished,
-            at=at if careful else None,
+        record, rejects = write_entries(
+            job,
+            vocabulary,
+            entries,
+            temporary,
+            shard,
+            tell=tell,
+            at=at,
+            blamed=blamed,
+            device=device,
+            threads=threads,
+            careful=careful,
+            cancel=cancel,
         )
-        progress = _Progress(shard, tell)
-        with (
-            _writer(job, vocabulary, temporary, shard) as writer,
-            Flow(threads=not careful, cancel=cancel) as flow,
-        ):
-            opened = windows(
-                flow,
-                opener,
-                _flat(flow.ahead(iter(entries))),
-                blamed=blamed or {},
-                threads=threads or thread_count(),
-                most_parts=1 if careful else WINDOW_PARTS,
-                most_weight=WINDOW_BYTES if _on_cpu(job, device) else WINDOW_BYTES_ON_DEVICE,
-            )
-            encoder = Encoder(
-                job, device=device, threads=threads, check=flow.check, alive=progress.repeat
-            )
-            write = flow.behind(writer.write)
-            for window in flow.ahead(opened):
-                if tasks := encoder.encode(window):
-                    write(tasks)
-                    progress.add(tasks)
-                    if careful:
-                        at("")
-            flow.finish()
-            record, rejects = writer.finish(shard)
         if record.items != entries.count:
             raise RuntimeError(f"shard {shard}: {entries.count} items in, {record.items} out")
         return commit_shard(folder, temporary, record, rejects)
@@ -116,26 +88,79 @@ def write_shard(
         raise
 
 
-class _Entries:
-    """What the sources of a shard yield, in lists; `count` is how many there were."""
+def write_entries(
+    job: Job,
+    vocabulary: Vocabulary,
+    entries: Iterable[Entry],
+    temporary: Path,
+    shard: int,
+    *,
+    tell: Callable[[Progress], None],
+    at: Callable[[str], None] = lambda _: None,
+    blamed: Mapping[str, str] | None = None,
+    device: str = "auto",
+    threads: int = 0,
+    careful: bool = False,
+    cancel: threading.Event | None = None,
+) -> tuple[Record, list[Reject]]:
+    """Write the files of a shard of these items into an empty folder.
 
-    def __init__(self, job: Job, slices: list[Slice], most: int) -> None:
-        self._job, self._slices, self._most = job, slices, most
+    Returns the record, without its files, and the rejects.
+
+    `tell` hears of progress behind each group of items, and now and then within work that takes
+    minutes. `blamed` has positions of items that are rejected untouched, and the reasons.
+    `threads` is how many this process is to use (0: as many as it finds right); it is a setting
+    of the process from then on. With `careful` items go one by one in this thread, and `at` hears
+    of the position of each before it is touched, and "" behind it: who dies then died of that one.
+
+    All calls are from this thread. Raises `Cancelled` when `cancel` is set, `InvalidInput` when
+    files cannot be written, and what codecs, sources and sinks raise when they cannot work at
+    all.
+    """
+    if threads:
+        _use_threads(threads)
+    opener = Opener(
+        limits=job.limits,
+        modalities=frozenset(choice.modality for choice in job.codecs),
+        scratch=temporary,
+        at=at if careful else None,
+    )
+    progress = _Progress(shard, tell)
+    with (
+        _writer(job, vocabulary, temporary, shard) as writer,
+        Flow(threads=not careful, cancel=cancel) as flow,
+    ):
+        opened = windows(
+            flow,
+            opener,
+            _flat(flow.ahead(_lists(entries, 1 if careful else _ENTRIES))),
+            blamed=blamed or {},
+            threads=threads or thread_count(),
+            most_parts=1 if careful else WINDOW_PARTS,
+            most_weight=WINDOW_BYTES if _on_cpu(job, device) else WINDOW_BYTES_ON_DEVICE,
+        )
+        encoder = Encoder(
+            job, device=device, threads=threads, check=flow.check, alive=progress.repeat
+        )
+        write = flow.behind(writer.write)
+        for window in flow.ahead(opened):
+            if tasks := encoder.encode(window):
+                write(tasks)
+                progress.add(tasks)
+                if careful:
+                    at("")
+        flow.finish()
+        return writer.finish(shard)
+
+
+class _Entries:
+    """What the sources of a shard yield; `count` is how many there were so far."""
+
+    def __init__(self, job: Job, slices: list[Slice]) -> None:
+        self._job, self._slices = job, slices
         self.count = 0
 
-    def __iter__(self) -> Iterator[list[Entry]]:
-        held: list[Entry] = []
-        weight = 0
-        for entry in self._entries():
-            held.append(entry)
-            weight += _weight(entry)
-            if len(held) >= self._most or weight >= _ENTRIES_BYTES:
-                yield held
-                held, weight = [], 0
-        if held:
-            yield held
-
-    def _entries(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[Entry]:
         from omnicodec.service.batch.sources import open_source
 
         for piece in self._slices:
@@ -148,6 +173,20 @@ class _Entries:
             found = self.count - before
             if piece.items is not None and found != piece.items:
                 raise RuntimeError(f"{piece.path!r}: {found} items of {piece.items} were read")
+
+
+def _lists(entries: Iterable[Entry], most: int) -> Iterator[list[Entry]]:
+    """Yield entries in lists: so many at most, and not many bytes."""
+    held: list[Entry] = []
+    weight = 0
+    for entry in entries:
+        held.append(entry)
+        weight += _weight(entry)
+        if len(held) >= most or weight >= _ENTRIES_BYTES:
+            yield held
+            held, weight = [], 0
+    if held:
+        yield held
 
 
 def _weight(entry: Entry) -> int:
@@ -172,30 +211,35 @@ class _Writer:
 
     def write(self, tasks: list[Task]) -> None:
         """Write tasks that are done; raises `InvalidInput` when a file cannot be written."""
-        layout, tallies = self._layout, self._tallies
-        for task in tasks:
-            if (reject := task.reject) is not None:
-                self._rejects.append(reject)
-                continue
-            item = task.item
-            found = task.found[0] if len(task.found) == 1 else sum(task.found, ())
-            try:
-                rows = layout.rows(item.key, item.position, [each.tokens for each in found])
-            except (InvalidInput, LimitExceeded) as e:
-                self._rejects.append(Reject.of(item, e))
-                continue
-            self._written += 1
-            for each in found:
-                name = each.tokens.codec
-                if name not in tallies:
-                    tallies[name] = _Tally()
-                tallies[name].add(each)
-            self._write_rows(rows)
+        with writing(self._place):
+            for task in tasks:
+                if (reject := task.reject) is None:
+                    self._write(task)
+                else:
+                    self._rejects.append(reject)
+
+    def _write(self, task: Task) -> None:
+        item = task.item
+        found = task.found[0] if len(task.found) == 1 else sum(task.found, ())
+        try:
+            rows = self._layout.rows(item.key, item.position, [each.tokens for each in found])
+        except (InvalidInput, LimitExceeded) as e:
+            self._rejects.append(Reject.of(item, e))
+            return
+        self._written += 1
+        for each in found:
+            name = each.tokens.codec
+            if name not in self._tallies:
+                self._tallies[name] = _Tally()
+            self._tallies[name].add(each)
+        for row in rows:
+            self._sink.write(row)
 
     def finish(self, shard: int) -> tuple[Record, list[Reject]]:
         """Return the record, without files, and the rejects; all is written then."""
-        self._write_rows(self._layout.flush())
         with writing(self._place):
+            for row in self._layout.flush():
+                self._sink.write(row)
             self._sink.close()
         reasons: dict[str, int] = {}
         for reject in self._rejects:
@@ -212,11 +256,6 @@ class _Writer:
             reasons=reasons,
         )
         return record, self._rejects
-
-    def _write_rows(self, rows: Iterable[Row]) -> None:
-        with writing(self._place):
-            for row in rows:
-                self._sink.write(row)
 
 
 @contextlib.contextmanager
