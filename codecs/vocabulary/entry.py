@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,10 +63,18 @@ class VocabularyEntry:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> VocabularyEntry:
         """Return what `to_json` wrote; raises `KeyError`, `TypeError` or `ValueError`."""
-        return cls(
+        entry = cls(
             **{
                 **value,
                 "codebook_sizes": tuple(map(int, value["codebook_sizes"])),
-                "extent": tuple(value["extent"]),
+                "covers": {str(k): float(v) for k, v in value["covers"].items()},
+                "extent": tuple(map(str, value["extent"])),
             }
         )
+        strings = (entry.name, entry.fingerprint, entry.modality)
+        numbers = (entry.version, entry.grid_rank)
+        if not all(type(s) is str for s in strings) or not all(type(n) is int for n in numbers):
+            raise TypeError("a fact of a codec is of another type")
+        if entry.grid_rank < 1 or not all(map(math.isfinite, entry.covers.values())):
+            raise ValueError("a fact of a codec is out of range")
+        return entry

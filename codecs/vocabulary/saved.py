@@ -75,7 +75,7 @@ def read(path: Path) -> Fields:
             raise ValueError(f"unknown format {content['format']!r}")
         entries = tuple(map(VocabularyEntry.from_json, content["codecs"]))
         patch = 1 if content["format"] == _OLD else content["patch"]
-        if not isinstance(patch, int) or not isinstance(content["pattern"], str):
+        if type(patch) is not int or not isinstance(content["pattern"], str):
             raise TypeError("a member is of another type")
         tokenizer = None
         if content.get("tokenizer") is not None:

@@ -359,7 +359,8 @@ class Vocabulary:
         self._check(part, 0)
         row: Ids = part.ids[0]
         if self.unused is not None and self.unused[row].any():
-            raise InvalidInput(f"tokens are no pieces of {part.codec}")
+            at = int(self.unused[row].argmax())
+            raise InvalidInput(f"token {row[at]} at position {at} is no piece of {part.codec}")
         return row
 
     def _text_alone(self, row: Ids, bos: bool, eos: bool) -> Ids:
