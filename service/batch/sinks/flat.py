@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from omnicodec.codecs import CorruptStream
+from omnicodec.service.batch.sinks import npy
 from omnicodec.service.batch.sinks.base import (
     DocumentRow,
     Ids,
@@ -68,11 +69,13 @@ class FlatWriter(ShardWriter):
 
     def close(self) -> None:
         self._file.close()
-        np.save(self._base.with_suffix(".lengths.npy"), np.array(self._lengths, "<i8"))
+        self._save(".lengths.npy", np.array(self._lengths, np.int64), "<i8")
         if self._counts:
-            np.save(self._base.with_suffix(".counts.npy"), np.array(self._counts, "<i8"))
-            pieces = np.concatenate(self._pieces).astype("<i4")
-            np.save(self._base.with_suffix(".pieces.npy"), pieces)
+            self._save(".counts.npy", np.array(self._counts, np.int64), "<i8")
+            self._save(".pieces.npy", np.concatenate(self._pieces), "<i4")
+
+    def _save(self, suffix: str, array: NDArray[Any], dtype: str) -> None:
+        self._base.with_suffix(suffix).write_bytes(npy.to_bytes(array, dtype))
 
     def abandon(self) -> None:
         self._file.close()
@@ -115,9 +118,9 @@ class FlatSink(Sink):
             names += ["tokens.pieces.npy", "tokens.sequences.npy"]
             with replaced(data / names[2], temporary) as out:
                 pieces = list(parts.arrays(".pieces.npy"))
-                write_npy(out, "<i4", (sum(map(len, pieces)), 2), pieces)
+                npy.write(out, "<i4", (sum(map(len, pieces)), 2), pieces)
             with replaced(data / names[3], temporary) as out:
-                write_npy(out, "<i8", (len(parts) + 1,), parts.offsets(".counts.npy"))
+                npy.write(out, "<i8", (len(parts) + 1,), parts.offsets(".counts.npy"))
         return names
 
     def open(self, data: Path, names: Sequence[str]) -> Rows:
@@ -142,7 +145,7 @@ class Shards:
         """Yield the array of each shard that has one, mapped rather than read."""
         for path in self.paths(suffix):
             if path.exists():
-                yield guarded(path, lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
+                yield guarded(path, npy.mapped)
 
     def offsets(self, suffix: str) -> Iterator[Offsets]:
         """Yield the running sum of all lengths or counts, from 0, in pieces."""
@@ -151,16 +154,6 @@ class Shards:
         for lengths in self.arrays(suffix):
             yield np.cumsum(lengths, dtype=np.int64) + end
             end += int(lengths.sum())
-
-
-def write_npy(
-    file: IO[bytes], dtype: str, shape: tuple[int, ...], pieces: Iterator[Any] | list[Any]
-) -> None:
-    """Write an array piece by piece as NumPy's `.npy`."""
-    header = {"descr": dtype, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    for piece in pieces:
-        file.write(np.ascontiguousarray(piece, dtype).data)
 
 
 class FlatRows(Rows):
@@ -194,8 +187,8 @@ class FlatRows(Rows):
             else np.empty(0, sink.dtype)
         )
         if self._packed:
-            self._pieces = guarded(data / "tokens.pieces.npy", _load)
-            self._firsts = guarded(data / "tokens.sequences.npy", _load)
+            self._pieces = guarded(data / "tokens.pieces.npy", npy.mapped)
+            self._firsts = guarded(data / "tokens.sequences.npy", npy.mapped)
             if self._firsts.shape != self._offsets.shape or self._firsts[-1] != len(self._pieces):
                 raise CorruptStream("tokens.sequences.npy is not that of this data set")
 
@@ -225,8 +218,3 @@ class FlatRows(Rows):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._map()
-
-
-def _load(path: Path) -> NDArray[Any]:
-    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    return array

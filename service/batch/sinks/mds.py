@@ -186,6 +186,10 @@ def _ids_of(data: bytes) -> Ids:
 def _count(path: Path) -> int:
     with open(path, "rb") as file:
         (count,) = struct.unpack("<I", file.read(4))
+        file.seek(4 + 4 * count)
+        (end,) = struct.unpack("<I", file.read(4))
+    if end != path.stat().st_size:
+        raise CorruptStream(f"{path.name} is not as long as its index says")
     return int(count)
 
 
@@ -207,6 +211,7 @@ class _File:
     def __init__(self, path: Path, layout: str) -> None:
         self._name, self._layout = path.name, layout
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115
+        self._size = path.stat().st_size
 
     def row(self, index: int) -> Row:
         begin, end = struct.unpack("<2I", self._read(4 * (1 + index), 8))
@@ -234,10 +239,9 @@ class _File:
             raise CorruptStream(f"{self._name} is damaged: the columns of a sample do not fill it")
 
     def _read(self, at: int, size: int) -> bytes:
-        data = os.pread(self._file.fileno(), size, at) if size > 0 else b""
-        if len(data) != size:
-            raise CorruptStream(f"{self._name} is cut off")
-        return data
+        if size < 0 or at + size > self._size:
+            raise CorruptStream(f"{self._name} is damaged: a sample lies beyond its end")
+        return os.pread(self._file.fileno(), size, at)
 
     def close(self) -> None:
         self._file.close()

@@ -12,7 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from omnicodec.codecs import CorruptStream
-from omnicodec.service.batch.sinks.flat import FlatSink, Offsets, Shards, write_npy
+from omnicodec.service.batch.sinks import npy
+from omnicodec.service.batch.sinks.flat import FlatSink, Offsets, Shards
 
 
 class TorchtitanSink(FlatSink):
@@ -26,10 +27,10 @@ class TorchtitanSink(FlatSink):
         return np.dtype("<u4")
 
     def write_index(self, file: IO[bytes], shards: Shards) -> None:
-        write_npy(file, "<i8", (len(shards) + 1,), shards.offsets(".lengths.npy"))
+        npy.write(file, "<i8", (len(shards) + 1,), shards.offsets(".lengths.npy"))
 
     def read_index(self, path: Path) -> Offsets:
-        offsets: Offsets = np.load(path, mmap_mode="r", allow_pickle=False)
+        offsets: Offsets = npy.mapped(path)
         if offsets.dtype != np.int64 or offsets.ndim != 1 or not len(offsets):
             raise CorruptStream(f"{path.name} holds no offsets of documents")
         return offsets

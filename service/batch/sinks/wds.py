@@ -14,12 +14,10 @@ the offset of each sample in the tar, and of its end.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from array import array
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs import CorruptStream, LimitExceeded, Tokens
+from omnicodec.service.batch.sinks import npy
 from omnicodec.service.batch.sinks.base import (
     DocumentRow,
     Ids,
@@ -75,7 +74,8 @@ class WdsWriter(ShardWriter):
     def close(self) -> None:
         self._file.write(bytes(2 * _BLOCK))
         self._file.close()
-        np.save(self._path.with_suffix(".rows.npy"), np.array(self._offsets, "<i8"))
+        offsets = np.array(self._offsets, np.int64)
+        self._path.with_suffix(".rows.npy").write_bytes(npy.to_bytes(offsets, "<i8"))
 
     def abandon(self) -> None:
         self._file.close()
@@ -84,14 +84,14 @@ class WdsWriter(ShardWriter):
 def _members(row: Row) -> list[tuple[str, bytes]]:
     if isinstance(row, PackedRow):
         return [
-            ("npy", _npy(row.ids[0] if len(row.ids) == 1 else row.ids)),
-            ("positions.npy", _npy(row.positions)),
-            ("starts.npy", _npy(row.starts)),
+            ("npy", npy.to_bytes(row.ids[0] if len(row.ids) == 1 else row.ids)),
+            ("positions.npy", npy.to_bytes(row.positions)),
+            ("starts.npy", npy.to_bytes(row.starts)),
         ]
     facts: dict[str, Any] = {"key": row.key, "source": row.source}
     if isinstance(row, DocumentRow):
         ids = row.ids[0] if len(row.ids) == 1 else row.ids
-        return [("json", json.dumps(facts).encode()), ("npy", _npy(ids))]
+        return [("json", json.dumps(facts).encode()), ("npy", npy.to_bytes(ids))]
     facts["parts"] = [
         {
             "codec": part.codec,
@@ -101,7 +101,7 @@ def _members(row: Row) -> list[tuple[str, bytes]]:
         }
         for part in row.parts
     ]
-    arrays = [(f"{i}.npy", _npy(part.ids)) for i, part in enumerate(row.parts)]
+    arrays = [(f"{i}.npy", npy.to_bytes(part.ids)) for i, part in enumerate(row.parts)]
     return [("json", json.dumps(facts).encode()), *arrays]
 
 
@@ -110,29 +110,16 @@ def _member(name: str, data: bytes) -> bytes:
         raise LimitExceeded("a part of 8 GiB of tokens has no place in a tar")
     fields = [
         name.encode().ljust(100, b"\0"),
-        b"0000644\00000000\00000000\0",
-        b"%011o\0" % len(data),
-        b"00000000000\0",
+        *(b"%07o\0" % number for number in (0o644, 0, 0)),
+        *(b"%011o\0" % number for number in (len(data), 0)),
         b" " * 8,
         b"0".ljust(101, b"\0"),
-        b"ustar\00000",
+        b"ustar\x0000",
     ]
     head = b"".join(fields).ljust(_BLOCK, b"\0")
     # The sum is taken with blanks in its own place.
     head = b"%s%06o\0 %s" % (head[:148], sum(head), head[156:])
     return head + data + bytes(-len(data) % _BLOCK)
-
-
-def _npy(ids: Ids) -> bytes:
-    return _npy_head(ids.shape) + np.ascontiguousarray(ids, "<i4").tobytes()
-
-
-@lru_cache(maxsize=4096)
-def _npy_head(shape: tuple[int, ...]) -> bytes:
-    file = io.BytesIO()
-    header = {"descr": "<i4", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file.getvalue()
 
 
 class WdsRows(ShardedRows["_File"]):
@@ -143,7 +130,10 @@ class WdsRows(ShardedRows["_File"]):
         super().__init__(paths)
 
     def _count(self, path: Path) -> int:
-        return len(_offsets(path)) - 1
+        offsets = _offsets(path)
+        if path.stat().st_size != offsets[-1] + 2 * _BLOCK:
+            raise CorruptStream(f"{path.name} is not as long as the file beside it says")
+        return len(offsets) - 1
 
     def _open(self, path: Path) -> _File:
         return _File(path, self._facts["layout"])
@@ -151,7 +141,7 @@ class WdsRows(ShardedRows["_File"]):
 
 def _offsets(path: Path) -> NDArray[np.int64]:
     beside = path.with_suffix(".rows.npy")
-    offsets: NDArray[np.int64] = np.load(beside, mmap_mode="r", allow_pickle=False)
+    offsets = npy.mapped(beside)
     if offsets.dtype != np.int64 or offsets.ndim != 1 or not len(offsets):
         raise CorruptStream(f"{beside.name} holds no offsets of samples")
     return offsets
@@ -189,9 +179,9 @@ class _File:
 
     def _members(self, begin: int, end: int) -> dict[str, bytes]:
         """Return the members of a sample by what follows its key; all headers are ours."""
-        data = os.pread(self._file.fileno(), end - begin, begin) if end > begin else b""
-        if len(data) != end - begin or end < begin:
-            raise CorruptStream(f"{self._name} is cut off")
+        if not 0 <= begin < end <= self._offsets[-1]:
+            raise CorruptStream(f"a sample of {self._name} ends before it begins")
+        data = os.pread(self._file.fileno(), end - begin, begin)
         found: dict[str, bytes] = {}
         at = 0
         while at < len(data):
@@ -203,6 +193,8 @@ class _File:
             at += _BLOCK
             found[name.partition(".")[2]] = data[at : at + size]
             at += size + -size % _BLOCK
+        if at != len(data):
+            raise CorruptStream(f"{self._name} is cut off")
         return found
 
     def close(self) -> None:
@@ -210,7 +202,7 @@ class _File:
 
 
 def _ids_of(data: bytes) -> Ids:
-    array = np.load(io.BytesIO(data), allow_pickle=False)
+    array = npy.from_bytes(data)
     if array.dtype != np.int32:
         raise CorruptStream(f"a member holds {array.dtype}, not int32")
     return array
