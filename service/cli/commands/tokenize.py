@@ -312,7 +312,7 @@ def tokenize(
     if dry_run:
         from omnicodec.service.cli.run_plan import show_plan
 
-        show_plan(job, vocabulary, workers=workers, device=device, as_json=as_json)
+        show_plan(job, vocabulary, device=device, as_json=as_json)
         return
     from omnicodec.service.batch.run import tokenize as run
     from omnicodec.service.cli.run_screen import RunScreen
