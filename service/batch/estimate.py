@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,8 +25,8 @@ from omnicodec.service.batch.sources.base import Slice
 SAMPLES: Final = 8
 """Shards that are begun."""
 
-ITEMS: Final = 16
-"""Items of each; the first one is for warming up where there are more."""
+ITEMS: Final = 128
+"""Items of all of them together, each shard by its share."""
 
 SECONDS: Final = 20.0
 """Time after which no more items are begun."""
@@ -74,20 +74,8 @@ def estimate(job: Job, vocabulary: Vocabulary, *, device: str = "auto") -> Estim
             job = replace(job, shard_items=fine, shard_bytes=fine_bytes)
             write_plan(job, folder / "plan.jsonl")
             plan = Plan(folder / "plan.jsonl")
-        sampler = _Sampler(job, vocabulary, plan, folder, device)
-        count = min(SAMPLES, len(plan))
-        for number in range(count):
-            first, last = number * len(plan) // count, (number + 1) * len(plan) // count
-            if number and sampler.is_over:  # what has been seen stands for the rest
-                _stand(found, len(plan) / first)
-                break
-            sampler.add(found, (first + last) // 2, last - first)
+        _Sampler(job, vocabulary, plan, folder, device).add(found)
         return found
-
-
-def _stand(found: Estimate, factor: float) -> None:
-    for name in ("items", "rejects", "tokens", "nbytes", "seconds"):
-        setattr(found, name, getattr(found, name) * factor)
 
 
 class _Sampler:
@@ -98,71 +86,78 @@ class _Sampler:
     ) -> None:
         self._job, self._vocabulary, self._plan = job, vocabulary, plan
         self._folder, self._device = folder, device
-        self._ends = time.monotonic() + SECONDS
-        self._warm: set[str] = set()
+        self._specs = plan.specs(job)
+        count = min(SAMPLES, len(plan))
+        self._shards = [(2 * n + 1) * len(plan) // (2 * count) for n in range(count)]
 
-    @property
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._ends
-
-    def add(self, found: Estimate, shard: int, weight: int) -> None:
-        """Begin a shard, and add what `weight` like it would take."""
-        slices = self._plan[shard]
-        entries = self._entries(slices)
-        first = list(islice(entries, 1))
-        if cold := {part.modality for part in _parts(first)} - self._warm:
-            self._write(iter(first), shard)  # codecs are loaded, and that is not counted
-            self._warm |= cold
+    def add(self, found: Estimate) -> None:
+        """Add what all shards would take."""
+        counts = self._warm_up()
+        whole = sum(counts) * len(self._plan) / len(self._shards)
+        if self._plan.items is not None:
+            whole = self._plan.items
         began = time.monotonic()
-        record, size, read = self._write(chain(first, entries), shard)
+        record, size = self._write(self._sample(counts, began + SECONDS))
         seconds = time.monotonic() - began
-        if not record.items:
-            return
-        whole = _items(slices, read / record.items)
-        factor = weight * whole / record.items
-        found.sampled += record.items
-        found.items += weight * whole
-        found.rejects += factor * record.rejects
-        found.tokens += factor * record.tokens
-        found.nbytes += factor * size
-        found.seconds += factor * seconds
+        factor = whole / record.items
+        found.sampled, found.items = record.items, whole
+        found.rejects, found.tokens = factor * record.rejects, factor * record.tokens
+        found.nbytes, found.seconds = factor * size, factor * seconds
 
-    def _entries(self, slices: list[Slice]) -> Iterator[Item | Reject]:
-        """Yield the first items of a shard, of each of its slices some; at least one."""
+    def _warm_up(self) -> list[float]:
+        """Have codecs loaded that are needed; return how many items each of the shards has."""
+        warm: set[str] = set()
+        cold: list[Item | Reject] = []
+        counts = []
+        for shard in self._shards:
+            first = list(islice(self._entries(shard), 1))
+            counts.append(_items(self._plan[shard], sum(_size(p.data) for p in _parts(first))))
+            if found := {part.modality for part in _parts(first)} - warm:
+                warm |= found
+                cold += first
+        self._write(iter(cold))
+        return counts
+
+    def _sample(self, counts: list[float], ends: float) -> Iterator[Item | Reject]:
+        """Yield items of all shards in turn, at least one."""
+        share = ITEMS / sum(counts)
+        left = [
+            islice(self._entries(shard), max(1, round(share * count)))
+            for shard, count in zip(self._shards, counts, strict=True)
+        ]
+        begun = False
+        while left:
+            for entries in tuple(left):
+                if begun and time.monotonic() >= ends:
+                    return
+                if (entry := next(entries, None)) is None:
+                    left.remove(entries)
+                else:
+                    begun = True
+                    yield entry
+
+    def _entries(self, shard: int) -> Iterator[Item | Reject]:
         from omnicodec.service.batch.sources import open_source
 
-        specs = self._plan.specs(self._job)
-        each = max(1, ITEMS // len(slices))
-        for number, piece in enumerate(slices[:: max(1, len(slices) // ITEMS)]):
-            source = open_source(specs[piece.source], piece.source)
+        for piece in self._plan[shard]:
+            source = open_source(self._specs[piece.source], piece.source)
             source.max_bytes = self._job.limits.nbytes
-            for index, entry in enumerate(islice(source.read(piece), each)):
-                if (number or index) and self.is_over:
-                    return
-                yield entry
+            yield from source.read(piece)
 
-    def _write(self, entries: Iterator[Item | Reject], shard: int) -> tuple[Record, int, int]:
-        """Return the record of these items, bytes of their files, and bytes of their sources."""
-        read = 0
-
-        def counted() -> Iterator[Item | Reject]:
-            nonlocal read
-            for entry in entries:
-                read += sum(_size(part.data) for part in _parts([entry]))
-                yield entry
-
+    def _write(self, entries: Iterator[Item | Reject]) -> tuple[Record, int]:
+        """Return the record of these items, and the bytes of their files."""
         with tempfile.TemporaryDirectory(dir=self._folder) as name:
             record, _ = write_entries(
                 self._job,
                 self._vocabulary,
-                counted(),
+                entries,
                 Path(name),
-                shard,
+                0,
                 tell=lambda _: None,
                 device=self._device,
             )
             size = sum(path.stat().st_size for path in Path(name).rglob("*") if path.is_file())
-        return record, size, read
+        return record, size
 
 
 def _parts(entries: list[Item | Reject]) -> list[Any]:
