@@ -31,7 +31,7 @@ from omnicodec.service.batch.opening import Opener, windows
 from omnicodec.service.batch.plan import Plan
 from omnicodec.service.batch.records import Counts, Record
 from omnicodec.service.batch.sinks.base import ShardWriter
-from omnicodec.service.batch.sources.base import Slice
+from omnicodec.service.batch.sources.base import Source
 from omnicodec.service.batch.tasks import Found, Task
 
 WINDOW_PARTS: Final = 4096
@@ -64,7 +64,7 @@ def write_shard(
     """
     job, plan, vocabulary = _data_set(folder)
     temporary = Folder(folder).temporary(str(shard))
-    entries = _Entries(job, plan[shard])
+    entries = _Entries(job, plan, shard)
     try:
         record, rejects = write_entries(
             job,
@@ -156,16 +156,19 @@ def write_entries(
 class _Entries:
     """What the sources of a shard yield; `count` is how many there were so far."""
 
-    def __init__(self, job: Job, slices: list[Slice]) -> None:
-        self._job, self._slices = job, slices
+    def __init__(self, job: Job, plan: Plan, shard: int) -> None:
+        self._specs, self._slices = plan.specs(job), plan[shard]
+        self._max_bytes = job.limits.nbytes
         self.count = 0
 
     def __iter__(self) -> Iterator[Entry]:
         from omnicodec.service.batch.sources import open_source
 
+        source: Source | None = None
         for piece in self._slices:
-            source = open_source(self._job.sources[piece.source], piece.source)
-            source.max_bytes = self._job.limits.nbytes
+            if source is None or source.number != piece.source:
+                source = open_source(self._specs[piece.source], piece.source)
+                source.max_bytes = self._max_bytes
             before = self.count
             for entry in source.read(piece):
                 self.count += 1
