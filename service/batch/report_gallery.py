@@ -21,7 +21,7 @@ STYLE: Final = """
 .sample figcaption { overflow-wrap: anywhere; } .sample figcaption span { margin-left: .8rem; }
 .parts { display: grid; gap: .6rem 1rem; align-items: start;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 16rem), 1fr)); margin: .5rem 0; }
-.parts img, .parts video { max-width: 100%; height: auto; display: block; }
+.parts img, .parts video { max-width: 100%; min-width: 8rem; height: auto; display: block; }
 .parts audio { width: 100%; height: 2.2rem; } .parts p { margin: .2rem 0 0; font-size: .85rem; }
 .parts pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; font-size: .85rem;
   background: var(--soft); padding: .5rem .7rem; border-radius: 4px; }

@@ -135,9 +135,9 @@ def _facts(report: Report) -> str:
         (f"{manifest.rows:,}", "rows"),
         (f"{manifest.tokens:,}", "tokens"),
         (_bytes(read), "of media read"),
-        (_bytes(stored), f"in {len(manifest.files):,} files"),
+        (_bytes(stored), f"in {_count(len(manifest.files), 'file')}"),
         (manifest.sink, layout),
-        (f"{len(manifest.shards):,}", "shards"),
+        (f"{len(manifest.shards):,}", "shard" if len(manifest.shards) == 1 else "shards"),
     ]
     cells = "".join(
         f"<div><b>{escape(value)}</b><span>{escape(name)}</span></div>" for value, name in shown
@@ -151,8 +151,9 @@ def _facts(report: Report) -> str:
 def _codecs(report: Report) -> str:
     rows = []
     named: list[tuple[str, int]] = []
-    for name, counts in report.manifest.codecs.items():
-        if not counts["parts"]:
+    for entry in report.vocabulary.entries:  # as the charts have them, so that colours agree
+        name, counts = entry.name, report.manifest.codecs.get(entry.name)
+        if not counts or not counts["parts"]:
             continue
         tokens, modality = counts["tokens"], counts["modality"]
         named.append((name, tokens))
@@ -399,7 +400,14 @@ def _ratio(a: float, b: float) -> str:
 
 
 def _share(a: float, b: float) -> str:
-    return f"{100 * a / b:.1f} %" if b else "-"
+    if not b:
+        return "-"
+    share = 100 * a / b
+    return f"{share:.2g} %" if 0 < share < 1 else f"{share:.1f} %"
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
-from omnicodec.codecs import Media, OmnicodecError, Tokens
+from omnicodec.codecs import Media, OmnicodecError, Text, Tokens
 from omnicodec.service.batch.contents import Contents, Decoders
-from omnicodec.service.batch.documents import Item
+from omnicodec.service.batch.documents import Item, Part
 from omnicodec.service.batch.folder import Folder
 from omnicodec.service.batch.plan import Plan
 from omnicodec.service.batch.unpack import Document
@@ -200,12 +201,17 @@ def _aligned(document: Document, item: Item, contents: Contents) -> list[Media |
             continue
         original = left.pop(0)
         try:
-            media.append(open_limited(original.read(), modality, _LIMITS))
+            media.append(_opened(original))
         except (OmnicodecError, NeedsMore):
             media.append(None)
     return media
 
 
-def same(a: Media, b: Media) -> bool:
-    """Return whether two media are equal in every sample."""
-    return type(a) is type(b) and bool(a == b)
+def _opened(part: Part) -> Media:
+    """Return what is in a part, within limits that a page has; raises `NeedsMore` beyond."""
+    if isinstance(part.data, Path) and part.data.is_file():
+        _LIMITS.check(units=part.data.stat().st_size)
+    data = part.read()
+    if part.modality == "text":
+        return Text(data)
+    return open_limited(data, part.modality, _LIMITS)

@@ -1,0 +1,51 @@
+"""The examples of docs/datasets.md."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from omnicodec.codecs import Image
+from omnicodec.service import batch
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "scripts" / "examples"
+
+
+@pytest.fixture(scope="module")
+def example() -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "train_on_tokens", EXAMPLES / "train_on_tokens.py"
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_model_learns_from_pictures_and_captions(example: ModuleType, tmp_path: Path) -> None:
+    arguments = ["--count", "12", "--length", "64", "--steps", "4", "--batch", "2"]
+    losses = example.main(["--work", str(tmp_path), *arguments])
+    assert len(losses) == 4
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0] - 0.5
+    data_set = batch.open(tmp_path / "tokens")
+    assert data_set.manifest.written == 12
+    assert {tuple(row["ids"].shape) for row in data_set} == {(64,)}
+
+
+def test_pictures_are_what_their_captions_say(example: ModuleType, tmp_path: Path) -> None:
+    lines = example.shapes(tmp_path / "shapes", 6).read_text().splitlines()
+    assert len(lines) == 6
+    for line in map(json.loads, lines):
+        _, colour, shape, _, _, ground, _ = line["text"].split()
+        picture = Image.open(tmp_path / "shapes" / line["image"])
+        middle = picture.pixels[picture.height // 2, picture.width // 2]
+        assert tuple(middle) == example.COLOURS[colour]
+        assert tuple(picture.pixels[0, 0]) == example.COLOURS[ground]
+        assert shape in example.SHAPES
