@@ -37,7 +37,7 @@ _POLLS_A_SECOND: Final = 200
 _ENDING_SECONDS: Final = 10.0
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(eq=False)
 class RayEngine(Engine):
     """Runs shards on a Ray cluster: the one at `address`, or one of its own on this machine.
 

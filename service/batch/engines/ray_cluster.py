@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import logging
 import math
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,6 +51,8 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
         options: dict[str, Any] = {"address": address}
         if address in (None, "local"):
             folder = stack.enter_context(_temporary_folder())
+            if "ray" not in sys.modules:  # its default since 2.60, about which it talks
+                environment["RAY_AUTH_MODE"] = "token"
             options = {
                 "address": "local",
                 "num_cpus": max(workers or 1, _cores()),
@@ -178,18 +180,6 @@ def _variables(values: Mapping[str, str]) -> Iterator[None]:
     finally:
         for name in ours:
             os.environ.pop(name, None)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Ray's advice and news away from those who asked for tokens."""
-    logger = logging.getLogger("ray")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 @contextlib.contextmanager

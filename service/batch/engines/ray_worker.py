@@ -15,6 +15,9 @@ from omnicodec.service.batch.engines.base import Progress
 
 WRITE_SHARD: Final = "omnicodec.service.batch.shards:write_shard"
 
+_THREADS: Final = ("OMNICODEC_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS")
+"""Ray sets those of OpenMP and BLAS."""
+
 
 class Worker:
     """A Ray actor; all that goes over the network are numbers and strings.
@@ -26,6 +29,8 @@ class Worker:
         self._folder, self._function, self._settings = Path(folder), function, dict(settings)
         self._progress: tuple[int, ...] = ()
         self._at, self._told = "", 0
+        # Before numba and tokenizers are imported, which look at them once.
+        os.environ |= dict.fromkeys(_THREADS, str(settings["threads"]))
 
     def hello(self, probe: str) -> dict[str, Any]:
         """Return facts about this process, and whether it sees the file `probe` of the driver."""
