@@ -168,8 +168,9 @@ def _read(
     found: list[tuple[str, Item]] = []
     items = nbytes = 0
     try:
+        specs = plan.specs(contents.manifest.job)
         for piece in plan[shard]:
-            source = open_source(contents.manifest.job.sources[piece.source], piece.source)
+            source = open_source(specs[piece.source], piece.source)
             for item in source.read(piece):
                 items += 1
                 if isinstance(item, Item):

@@ -12,11 +12,12 @@ import pytest
 from ..batch.shown import shown_data_set, write_items
 
 Cli = Callable[..., Any]
-pytestmark = pytest.mark.usefixtures("blocks", "folder")
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 @pytest.fixture
-def data_set(folder: Path) -> Path:
+def data_set(folder: Path, blocks: tuple[str, str]) -> Path:
+    assert "image/coarse" in blocks
     shown_data_set(write_items(folder / "items"), folder / "tokens")
     return Path("tokens")
 
