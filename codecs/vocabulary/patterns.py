@@ -26,7 +26,7 @@ above those of the second, and `<|pad|>` (here **) fills the last one. Flat code
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +103,30 @@ def from_patches(patches: NDArray[np.integer], k: int, pad: int) -> NDArray[np.i
     padded = (columns[:, columns.shape[1] - (k - 1) :] == pad).all(axis=0)[::-1]
     count = int(padded.size if padded.all() else padded.argmin())
     return columns[:, : columns.shape[1] - count]
+
+
+def columns_of(
+    document: NDArray[Any], rows: int, k: int, *, pad: int, hole: int
+) -> NDArray[np.integer]:
+    """Return the columns `(rows, L)` of a document as a model has it, patches taken apart.
+
+    It may have fewer rows, which are holes then: those of a codec that was added later. Raises
+    `InvalidInput` for what has another shape, or is not made of integers.
+    """
+    if document.size and not np.issubdtype(document.dtype, np.integer):
+        raise InvalidInput(f"a document is a sequence of integers, not of {document.dtype}")
+    columns = document.reshape(1, -1) if document.ndim == 1 else document
+    given, odd = divmod(columns.shape[0] if columns.ndim == 2 else 0, k)
+    if odd or not 0 < given <= rows:
+        raise InvalidInput(f"a document here has {rows * k} rows, not shape {document.shape}")
+    if not columns.size:
+        columns = columns.astype(np.int32)
+    if k > 1:
+        columns = from_patches(columns, k, pad)
+    if given < rows:
+        below = np.full((rows - given, columns.shape[1]), hole, np.int32)
+        columns = np.concatenate([columns, below])
+    return columns
 
 
 def patch(ids: Ids, k: int, pad: int) -> Ids:

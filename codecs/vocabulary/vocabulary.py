@@ -22,7 +22,7 @@ from omnicodec.codecs.vocabulary.opening import AnySpec
 from omnicodec.codecs.vocabulary.patterns import (
     PATTERNS,
     Ids,
-    from_patches,
+    columns_of,
     into_patches,
     lay_out,
 )
@@ -195,7 +195,9 @@ class Vocabulary:
 
         Raises `InvalidInput` with the position of the first id that cannot stand there: a
         language model may generate anything. Positions count columns, those of patches one by
-        one. Sizes are not compared with what the codec makes of them: its `decode` does that.
+        one. Rows that are missing are holes, as in documents that were packed before a codec with
+        more codebooks was added. Sizes are not compared with what the codec makes of them: its
+        `decode` does that.
         """
         columns = self._document(ids)
         if self._is_text(columns):
@@ -210,7 +212,7 @@ class Vocabulary:
         There are problems if and only if `unpack` raises, and the first one is what it says.
         Behind a broken part reading goes on at its end mark, if no other mark stands before that,
         or else at the next text or begin mark. Raises `InvalidInput` only for what is no array of
-        integers with `rows` rows.
+        integers with the rows of a document.
         """
         return DocumentReader(self, self._document(ids)).recover()
 
@@ -338,15 +340,7 @@ class Vocabulary:
 
     def _document(self, ids: Any) -> NDArray[np.integer]:
         """Return the columns of a document, `(lanes, L)`, of any values."""
-        array = np.asarray(ids)
-        if array.size and not np.issubdtype(array.dtype, np.integer):
-            raise InvalidInput(f"a document is a sequence of integers, not of {array.dtype}")
-        columns = array.reshape(1, -1) if array.ndim == 1 else array
-        if columns.ndim != 2 or columns.shape[0] != self.rows:
-            raise InvalidInput(f"a document here has {self.rows} rows, not shape {array.shape}")
-        if not columns.size:
-            columns = columns.astype(np.int32)
-        return from_patches(columns, self.patch, self.pad) if self.patch > 1 else columns
+        return columns_of(np.asarray(ids), self._lanes, self.patch, pad=self.pad, hole=self.hole)
 
     def _is_text(self, columns: NDArray[np.integer]) -> bool:
         """Return whether this is text alone, as far as that is seen at once."""

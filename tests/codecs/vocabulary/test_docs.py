@@ -8,6 +8,10 @@ from typing import Any
 
 import pytest
 
+from omnicodec.codecs import Vocabulary
+
+from .documents import IMAGE, TEXT, make
+
 DOCS = Path(__file__).parents[3] / "docs"
 
 
@@ -27,3 +31,10 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert ours.special_tokens["<|image|>"] == 34080
     written = {path.name for path in tmp_path.iterdir()}
     assert written >= {"vocabulary.json", "vocabulary.tokenizer.json", "tokenizer.json"}
+
+
+def test_the_size_of_a_picture_is_spelled_as_shown() -> None:
+    ours = Vocabulary.build([TEXT, IMAGE])
+    ids = ours.pack([make(IMAGE, (32, 2), {"height": 500, "width": 30})])
+    spelled = " ".join(ours.name_of(int(token)) for token in ids[1:-65])
+    assert f"`{spelled}`" in (DOCS / "vocabulary.md").read_text()

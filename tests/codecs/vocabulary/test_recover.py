@@ -207,7 +207,7 @@ def test_a_mark_that_is_not_needed() -> None:
 
 def test_what_is_no_document_at_all() -> None:
     ours = vocabulary("delay")
-    for bad in ([0.5], [[1, 2], [3, 4]], "text", [[[1]]], None, [2**80]):
+    for bad in ([0.5], [[1], [2], [3], [4]], "text", [[[1]]], None, [2**80], np.zeros((0, 3))):
         with pytest.raises(InvalidInput):
             ours.recover(bad)
     assert ours.recover(np.zeros((3, 0))) == Recovered((), ())

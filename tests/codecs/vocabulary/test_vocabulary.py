@@ -130,7 +130,7 @@ def test_layout_of_a_document_is_as_documented() -> None:
     assert names[-2:] == ["<|/image|>", "<|eos|>"]
 
 
-@given(documents, patterns, patches, st.integers(1, 3))
+@given(documents, patterns, patches, st.integers(1, 5))
 def test_documents_mean_the_same_after_a_codec_was_added(
     document: list[Tokens], pattern: str, patch: int, books: int
 ) -> None:
@@ -141,7 +141,8 @@ def test_documents_mean_the_same_after_a_codec_was_added(
     assert after.entries[:-1] == before.entries
     ids = before.pack(document, eos=True)
     assert after.unpack(ids) == document
-    assert np.array_equal(after.pack(document, eos=True), ids)
+    if books <= 3:
+        assert np.array_equal(after.pack(document, eos=True), ids)
     for token in (0, before.special_at, before.size - 1):
         assert after.name_of(token) == before.name_of(token)
 
