@@ -171,7 +171,7 @@ class BlockPermutation:
         inner = starts + permuted(numbers - starts, lengths, keys)
         # As if the short block were a long one.
         short_end = np.uint64(self._place * self._block + self._short)
-        inner = np.where(inner >= short_end, inner + np.uint64(self._block - self._short), inner)
+        inner = inner + (inner >= short_end) * np.uint64(self._block - self._short)
         size = np.uint64(self._block)
         return self._blocks(inner // size) * size + inner % size
 

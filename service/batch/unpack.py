@@ -124,15 +124,14 @@ class _Pending:
         waiting = self._held[split:]
         self._held = []
         for piece in found:
-            growing = None
-            if piece.first:
-                # Those of which the rest is missing are passed over.
-                while waiting and waiting[0].size != piece.first:
-                    yield waiting.pop(0).done()
-                if waiting:
-                    growing = waiting.pop(0)
-                    growing.add(piece)
-            growing = growing or _Growing(piece)
+            # Those of which the rest is missing are passed over.
+            while piece.first and waiting and waiting[0].size != piece.first:
+                yield waiting.pop(0).done()
+            if piece.first and waiting:
+                growing = waiting.pop(0)
+                growing.add(piece)
+            else:
+                growing = _Growing(piece)
             if piece.open:
                 self._held.append(growing)
             else:
