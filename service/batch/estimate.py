@@ -28,6 +28,9 @@ SAMPLES: Final = 8
 ITEMS: Final = 128
 """Items of all of them together, each shard by its share."""
 
+COUNTED: Final = 64
+"""Items of a slice that are read to tell how many it has."""
+
 SECONDS: Final = 20.0
 """Time after which no more items are begun."""
 
@@ -111,12 +114,26 @@ class _Sampler:
         counts = []
         for shard in self._shards:
             first = list(islice(self._entries(shard), 1))
-            counts.append(_items(self._plan[shard], sum(_size(p.data) for p in _parts(first))))
+            counts.append(sum(map(self._count, self._plan[shard])))
             if found := {part.modality for part in _parts(first)} - warm:
                 warm |= found
                 cold += first
         self._write(iter(cold))
         return counts
+
+    def _count(self, piece: Slice) -> float:
+        """Return how many items a slice has; where nobody has counted, its first ones tell."""
+        if piece.items is not None:
+            return piece.items
+        count, read, last = 0, 0, ""
+        for entry in islice(self._read(piece), COUNTED):
+            count, last = count + 1, entry.position
+            read += sum(_size(part.data) for part in _parts([entry]))
+        if count < COUNTED:
+            return max(count, 1)
+        if self._specs[piece.source].kind == "jsonl":  # "FILE@OFFSET", and files may be elsewhere
+            read = int(last.rpartition("@")[2]) - piece.start
+        return max(count, count * piece.nbytes / max(read, 1))
 
     def _sample(self, counts: list[float], ends: float) -> Iterator[Item | Reject]:
         """Yield items of all shards in turn, at least one."""
@@ -137,12 +154,15 @@ class _Sampler:
                     yield entry
 
     def _entries(self, shard: int) -> Iterator[Item | Reject]:
+        for piece in self._plan[shard]:
+            yield from self._read(piece)
+
+    def _read(self, piece: Slice) -> Iterator[Item | Reject]:
         from omnicodec.service.batch.sources import open_source
 
-        for piece in self._plan[shard]:
-            source = open_source(self._specs[piece.source], piece.source)
-            source.max_bytes = self._job.limits.nbytes
-            yield from source.read(piece)
+        source = open_source(self._specs[piece.source], piece.source)
+        source.max_bytes = self._job.limits.nbytes
+        return source.read(piece)
 
     def _write(self, entries: Iterator[Item | Reject]) -> tuple[Record, int]:
         """Return the record of these items, and the bytes of their files."""
@@ -169,11 +189,3 @@ def _size(data: bytes | Path) -> int:
         return len(data) if isinstance(data, bytes) else data.stat().st_size
     except OSError:
         return 0
-
-
-def _items(slices: list[Slice], nbytes: float) -> float:
-    """Return how many items slices have, if each is of so many bytes where nobody has counted."""
-    return sum(
-        piece.items if piece.items is not None else max(1.0, piece.nbytes / max(nbytes, 1.0))
-        for piece in slices
-    )

@@ -31,7 +31,8 @@ def show_plan(job: Job, vocabulary: Vocabulary, *, device: str, as_json: bool) -
         )
         line = f"{source['location']}: {source['kind']}, {items}, {size(source['nbytes'])}"
         typer.echo(plain(line))
-    typer.echo(f"{found.shards:,} shards of {job.format}, layout {job.layout}")
+    shards = "1 shard" if found.shards == 1 else f"{found.shards:,} shards"
+    typer.echo(f"{shards} of {job.format}, layout {job.layout}")
     for choice in job.codecs:
         typer.echo(f"{choice.modality}: {choice.name}, fingerprint {choice.fingerprint}")
     typer.echo(f"vocabulary: {vocabulary.size:,} ids")
