@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from omnicodec.codecs import (
 )
 from omnicodec.codecs.codec import Settings, StreamingCodec
 from omnicodec.codecs.registry import AnyCodec
-from omnicodec.service.batch.job import CodecChoice, Job
+from omnicodec.service.batch.job import Job
 from omnicodec.service.batch.opening import joined
 from omnicodec.service.batch.tasks import (
     FAULTS,
@@ -51,6 +51,9 @@ class Encoder:
     """The codecs of a job, each opened when the first item needs it.
 
     `check` is asked in long work and raises what ends it; `alive` is called there now and then.
+
+    While one is open, networks on a CPU run in one thread of this process: the last bits of
+    their floats depend on how many there are, and with them a token now and then.
     """
 
     def __init__(
@@ -58,16 +61,25 @@ class Encoder:
         job: Job,
         *,
         device: str,
-        threads: int = 0,
         check: Callable[[], None] = lambda: None,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._choices = {choice.modality: choice for choice in job.codecs}
-        self._device, self._threads = device, threads
+        self._device = device
+        self._threads_before = 0
         self._check, self._alive = check, alive
         self._codecs: dict[str, tuple[AnyCodec, Settings]] = {}
         self._waiting: deque[Task] = deque()
         self._told = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._threads_before:
+            import torch
+
+            torch.set_num_threads(self._threads_before)
 
     def encode(self, window: Window) -> list[Task]:
         """Return the tasks that are done with this window, in the order in which they began.
@@ -198,18 +210,23 @@ class Encoder:
         """
         if modality not in self._codecs:
             choice = self._choices[modality]
-            self._codecs[modality] = _open(choice, self._device, self._threads)
+            codec = choice.open(self._device)
+            if codec.on_device and not self._threads_before:
+                self._threads_before = _one_thread()
+            self._codecs[modality] = (
+                codec,
+                codec.settings(quality=choice.quality, effort=choice.effort, method=choice.method),
+            )
         return self._codecs[modality]
 
 
-def _open(choice: CodecChoice, device: str, threads: int) -> tuple[AnyCodec, Settings]:
-    codec = choice.open(device)
-    if threads and codec.on_device:
-        import torch
+def _one_thread() -> int:
+    """Have torch use one thread on CPUs, and return how many it has used."""
+    import torch
 
-        torch.set_num_threads(threads)
-    settings = codec.settings(quality=choice.quality, effort=choice.effort, method=choice.method)
-    return codec, settings
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    return before
 
 
 def concatenated(parts: list[Tokens], grows: str) -> Tokens:

@@ -109,9 +109,10 @@ def write_entries(
 
     `tell` hears of progress behind each group of items, and now and then within work that takes
     minutes. `blamed` has positions of items that are rejected untouched, and the reasons.
-    `threads` is how many this process is to use (0: as many as it finds right); it is a setting
-    of the process from then on. With `careful` items go one by one in this thread, and `at` hears
-    of the position of each before it is touched, and "" behind it: who dies then died of that one.
+    `threads` is how many this process is to use (0: as many as it finds right), networks on a CPU
+    aside, which have one; it is a setting of the process from then on. With `careful` items go one
+    by one in this thread, and `at` hears of the position of each before it is touched, and ""
+    behind it: who dies in between has died of that one.
 
     All calls are from this thread. Raises `Cancelled` when `cancel` is set, `InvalidInput` when
     files cannot be written, and what codecs, sources and sinks raise when they cannot work at
@@ -129,6 +130,7 @@ def write_entries(
     with (
         _writer(job, vocabulary, temporary, shard) as writer,
         Flow(threads=not careful, cancel=cancel) as flow,
+        Encoder(job, device=device, check=flow.check, alive=progress.repeat) as encoder,
     ):
         opened = windows(
             flow,
@@ -138,9 +140,6 @@ def write_entries(
             threads=threads or thread_count(),
             most_parts=1 if careful else WINDOW_PARTS,
             most_weight=WINDOW_BYTES if _on_cpu(job, device) else WINDOW_BYTES_ON_DEVICE,
-        )
-        encoder = Encoder(
-            job, device=device, threads=threads, check=flow.check, alive=progress.repeat
         )
         write = flow.behind(writer.write)
         for window in flow.ahead(opened):

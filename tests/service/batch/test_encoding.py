@@ -284,3 +284,19 @@ def test_pictures_of_one_shape_run_side_by_side() -> None:
         for _, _, group in encoder._groups(encoder._units(Window([], parts)))
     ]
     assert groups == [[1, 1, 1], [2, 2], [3]]
+
+
+def test_networks_have_one_thread_while_a_shard_is_written() -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with Encoder(job_of("image/vq", "text/bytes"), device="cpu") as encoder:
+            encoder.codec("text")
+            assert torch.get_num_threads() == 3  # nothing runs on a device
+            encoder.codec("image")
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
