@@ -86,6 +86,8 @@ class Layout:
             "packing": self.packing,
             "bos": self.bos,
             "eos": self.eos,
+            "pattern": vocabulary.pattern,
+            "patch": vocabulary.patch,
             "rows": vocabulary.rows,
             "size": vocabulary.size,
             "pad": vocabulary.pad,

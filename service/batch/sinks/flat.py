@@ -50,9 +50,9 @@ _BUFFER = 1 << 20
 class FlatWriter(ShardWriter):
     """Writes ids as they come, and keeps lengths until the end."""
 
-    def __init__(self, folder: Path, index: int, dtype: DTypeLike) -> None:
+    def __init__(self, folder: Path, index: int, dtype: DTypeLike, *, packed: bool) -> None:
         self._base = folder / f"{index:08d}"
-        self._dtype = np.dtype(dtype)
+        self._dtype, self._packed = np.dtype(dtype), packed
         self._file = open(self._base.with_suffix(".bin"), "wb", buffering=_BUFFER)  # noqa: SIM115
         self._lengths = array("q")
         self._counts = array("q")
@@ -70,9 +70,10 @@ class FlatWriter(ShardWriter):
     def close(self) -> None:
         self._file.close()
         self._save(".lengths.npy", np.array(self._lengths, np.int64), "<i8")
-        if self._counts:
+        if self._packed:
+            pieces = [np.empty((0, 2), np.int32), *self._pieces]
             self._save(".counts.npy", np.array(self._counts, np.int64), "<i8")
-            self._save(".pieces.npy", np.concatenate(self._pieces), "<i4")
+            self._save(".pieces.npy", np.concatenate(pieces), "<i4")
 
     def _save(self, suffix: str, array: NDArray[Any], dtype: str) -> None:
         self._base.with_suffix(suffix).write_bytes(npy.to_bytes(array, dtype))
@@ -101,7 +102,7 @@ class FlatSink(Sink):
         """Return where each sequence begins, and the last one ends, in ids, int64 (S + 1,)."""
 
     def open_shard(self, folder: Path, index: int) -> ShardWriter:
-        return FlatWriter(folder, index, self.dtype)
+        return FlatWriter(folder, index, self.dtype, packed=self.facts["layout"] == "packed")
 
     def finish(self, data: Path, shards: Sequence[Sequence[str]], temporary: Path) -> list[str]:
         """Join all shards; for as long as that takes, the ids are on the disk twice."""
@@ -142,10 +143,8 @@ class Shards:
         return (self._data / f"{base}{suffix}" for base in self._bases)
 
     def arrays(self, suffix: str) -> Iterator[NDArray[Any]]:
-        """Yield the array of each shard that has one, mapped rather than read."""
-        for path in self.paths(suffix):
-            if path.exists():
-                yield guarded(path, npy.mapped)
+        """Yield the array of each shard, mapped rather than read."""
+        return (guarded(path, npy.mapped) for path in self.paths(suffix))
 
     def offsets(self, suffix: str) -> Iterator[Offsets]:
         """Yield the running sum of all lengths or counts, from 0, in pieces."""

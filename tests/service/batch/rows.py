@@ -17,6 +17,7 @@ from omnicodec.service.batch.sinks.base import DocumentRow, PackedRow, RawRow, R
 
 FLAT = Vocabulary.build(["text/bytes", "image/vq"])
 PARALLEL = Vocabulary.build(["text/bytes", "audio/rvq"], "parallel")
+PATCHED = Vocabulary.build(["text/bytes", "image/vq"], patch=3)
 
 Parts = tuple[Tokens, ...]
 
@@ -53,7 +54,7 @@ _sounds = st.builds(sound, st.integers(1, 12), _seeds)
 
 def items(vocabulary: Vocabulary, most: int = 20) -> st.SearchStrategy[list[Parts]]:
     """Return a strategy for the parts of items that a vocabulary holds."""
-    media = _pictures if vocabulary is FLAT else _sounds
+    media = _sounds if vocabulary is PARALLEL else _pictures
     parts = st.lists(_texts | media, max_size=3).map(tuple)
     return st.lists(parts, max_size=most)
 

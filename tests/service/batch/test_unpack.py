@@ -10,11 +10,13 @@ from omnicodec.service.batch import unpack
 from omnicodec.service.batch.layout import Layout
 from omnicodec.service.batch.sinks.base import PackedRow, Row
 
-from .rows import FLAT, PARALLEL, Parts, items, layout_of, picture, rows_of, text
+from .rows import FLAT, PARALLEL, PATCHED, Parts, items, layout_of, picture, rows_of, text
+
+VOCABULARIES = [FLAT, PARALLEL, PATCHED]
 
 
 @pytest.mark.parametrize("layout", ["raw", "document"])
-@pytest.mark.parametrize("vocabulary", [FLAT, PARALLEL], ids=["flat", "parallel"])
+@pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=["flat", "parallel", "patched"])
 def test_rows_give_their_items(layout: str, vocabulary: Vocabulary) -> None:
     @given(items(vocabulary, 6))
     @settings(max_examples=25)
@@ -36,7 +38,7 @@ def shape(parts: Parts) -> str:
 
 
 @pytest.mark.parametrize("packing", ["best-fit", "concatenate"])
-@pytest.mark.parametrize("vocabulary", [FLAT, PARALLEL], ids=["flat", "parallel"])
+@pytest.mark.parametrize("vocabulary", VOCABULARIES, ids=["flat", "parallel", "patched"])
 @pytest.mark.parametrize("eos", [True, False])
 def test_packing_is_undone(packing: str, vocabulary: Vocabulary, eos: bool) -> None:
     @given(st.lists(items(vocabulary), min_size=1, max_size=3), st.integers(1, 60))
