@@ -154,11 +154,12 @@ def _indexed(file: BinaryIO, size: int) -> _Index:
     start = len(_MAGIC) if file.read(len(_MAGIC)) == _MAGIC else 0
     at, row, count = start, 0, 0
     batches: list[_Batch] = []
-    dictionaries, problem = False, ""
+    dictionaries, ended, problem = False, False, ""
     while at < size:
         try:
             head = _message(file, at)
             if head is None:
+                ended = True
                 break
             kind, rows, end = head
             if end > size:
@@ -176,6 +177,8 @@ def _indexed(file: BinaryIO, size: int) -> _Index:
         at = end
     if not count:
         raise CorruptStream("not a file or stream of Arrow's")
+    if start and not ended and not problem:  # a stream may end without a mark, a file has an index
+        problem = f"the Arrow file is cut off behind row {row:,}"
     return _Index(start, tuple(batches), dictionaries, problem)
 
 
@@ -203,8 +206,9 @@ def _message(file: BinaryIO, at: int) -> tuple[int, int, int] | None:
     if kind == _BATCH:
         place = _place(data, table, 2)
         rows = _field(data, place + struct.unpack_from("<I", data, place)[0], 0, "q")
-    if body < 0 or rows < 0:
-        raise CorruptStream(f"damaged: a negative length at byte {at:,}")
+    # Even truth values are a bit each: what has more rows would be as many rejects.
+    if body < 0 or not 0 <= rows <= 8 * body:
+        raise CorruptStream(f"damaged: a wrong length at byte {at:,}")
     return kind, rows, at + length + body
 
 

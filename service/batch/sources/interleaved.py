@@ -65,9 +65,10 @@ def _part(value: Any, near: Nearby, name: str) -> Iterator[Part]:
     if modality is None:
         known = ", ".join(sorted(MODALITIES))
         raise InvalidInput(f"a part in {name!r} is of type {kind!r}; known: {known}")
-    for key in (str(kind), modality, "bytes", "base64", "data", "path", "url"):
+    named = (str(kind), modality, f"{modality}_url")
+    for key in (*named, "bytes", "base64", "data", "path", "url"):
         if (held := value.get(key)) is not None:
-            direct = key in (kind, modality)
+            direct = key in named
             found = list(parts_of(held if direct else {key: held}, modality, near, name))
             if not found:
                 raise InvalidInput(f"a part in {name!r} is empty")

@@ -54,8 +54,8 @@ class JSONLinesSource(FilesSource):
         """Return about how long a line is, from the file's first ones."""
         with self.location.open(found.name) as file:
             head = file.read(_SAMPLE)
-        lines = head.count(b"\n")
-        return (head.rfind(b"\n") + 1) / lines if lines else max(found.nbytes, 1)
+        # With what is there of the last one: it may be by far the longest.
+        return max(len(head), 1) / max(head.count(b"\n"), 1)
 
     def items(self, piece: Slice) -> Iterator[Item | Reject]:
         near = Nearby(self.location, piece.path, self.max_bytes, self.spec.modality)
@@ -129,7 +129,8 @@ def _lines(
     at = start
     if start:
         file.seek(start - 1)
-        at = start - 1 + _skip(file)
+        # In the midst of a line that is longer than slices are, no slice reads more than its own.
+        at = start - 1 + _skip(file, None if stop is None else stop - start + 1)
     limit = -1 if most is None else most + 1
     while stop is None or at < stop:
         line = file.readline(limit)
@@ -143,10 +144,10 @@ def _lines(
             yield begin, line
 
 
-def _skip(file: BinaryIO) -> int:
-    """Read to the end of a line; return how many bytes that were."""
+def _skip(file: BinaryIO, most: int | None = None) -> int:
+    """Read to the end of a line, or so many bytes; return how many that were."""
     count = 0
-    while piece := file.readline(_PIECE):
+    while piece := file.readline(_PIECE if most is None else min(_PIECE, most - count)):
         count += len(piece)
         if piece.endswith(b"\n"):
             break

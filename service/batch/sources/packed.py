@@ -15,6 +15,8 @@ PACKED: Final = (".gz", ".tgz", ".zst")
 """Suffixes of compressed files."""
 
 _BUFFER: Final = 1 << 18
+_FED: Final = 1 << 11
+_WINDOW: Final = 1 << 27
 
 
 class _Checked(io.RawIOBase):
@@ -55,7 +57,36 @@ def unpacked(file: BinaryIO, name: str) -> Iterator[BinaryIO]:
 def _zstandard(file: BinaryIO) -> _Checked:
     import zstandard
 
-    stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-        file, read_across_frames=True
-    )
-    return _Checked(stream, (zstandard.ZstdError,), "the .zst file")
+    return _Checked(_ZstandardStream(file), (zstandard.ZstdError,), "the .zst file")
+
+
+class _ZstandardStream:
+    """Decompressed frames; the library's own reader takes a file that is cut off for a whole one.
+
+    It is fed little at a time, of which a frame's blocks make 64 MiB at most.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        import zstandard
+
+        self._library, self._file = zstandard, file
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=_WINDOW)
+        self._frame: Any = None
+        self._left, self._packed = memoryview(b""), b""
+
+    def read(self, count: int) -> memoryview:
+        """Return at most so many bytes; none at the end."""
+        while not self._left:
+            self._packed = self._packed or self._file.read(_FED)
+            if not self._packed:
+                if self._frame is not None:
+                    raise self._library.ZstdError("a frame has no end")
+                break
+            if self._frame is None:
+                self._frame = self._decompressor.decompressobj()
+            self._left = memoryview(self._frame.decompress(self._packed))
+            self._packed = b""
+            if self._frame.eof:
+                self._packed, self._frame = self._frame.unused_data, None
+        found, self._left = self._left[:count], self._left[count:]
+        return found

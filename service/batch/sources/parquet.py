@@ -37,6 +37,7 @@ class ParquetSource(TableSource):
     def cut(self, found: Found, items: int, nbytes: int) -> Iterator[Slice]:
         with self._opened(found.name) as file:
             facts = file.metadata
+            _check(facts)
             first = 0
             for number in range(facts.num_row_groups):
                 group = facts.row_group(number)
@@ -104,3 +105,18 @@ class ParquetSource(TableSource):
             at += batch.num_rows
             if at >= stop:
                 return
+
+
+def _check(facts: Any) -> None:
+    """Raise `InvalidInput` for numbers of rows that contradict each other.
+
+    They come from the file and each row is an item, or a reject: of a damaged one, trillions.
+    """
+    groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
+    fits = all(
+        0 <= group.num_rows <= group.column(number).num_values
+        for group in groups
+        for number in range(group.num_columns)
+    )
+    if not fits or sum(group.num_rows for group in groups) != facts.num_rows:
+        raise InvalidInput("not a readable Parquet file: its numbers of rows are damaged")

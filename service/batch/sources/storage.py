@@ -18,7 +18,7 @@ from omnicodec.codecs import InvalidInput, Unavailable
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(://|::)")
 _PAUSES: Final = (0.5, 2.0, 8.0)
-_BUFFER: Final = 1 << 20
+_BUFFER: Final = 1 << 17
 _GONE: Final = (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)
 
 OUTSIDE: Final = "a link that leads out of the folder"
