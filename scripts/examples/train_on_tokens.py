@@ -1,15 +1,15 @@
 """From pictures with captions to a language model over both: tokenize, open, train.
 
     python scripts/examples/train_on_tokens.py --work example
-    python scripts/examples/train_on_tokens.py --work example --pictures my/captions.jsonl
+    python scripts/examples/train_on_tokens.py --work example --pictures my/folder
 
-Without pictures of one's own, `shapes` draws some: one shape a picture, which its caption names.
+A folder holds pictures, and beside each a .txt of the same name. Without one, `shapes` draws
+pictures of one shape, which their captions name.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -43,26 +43,24 @@ def draw(shape: str, colour: str, ground: str, radius: float, side: int) -> NDAr
     return np.where(inside[..., None], COLOURS[colour], COLOURS[ground]).astype(np.uint8)
 
 
-def shapes(folder: Path, count: int, *, side: int = 64, seed: int = 0) -> Path:
-    """Draw pictures into a folder, and return the JSON lines with their captions."""
+def shapes(folder: Path, count: int, *, side: int = 64, seed: int = 0) -> None:
+    """Draw pictures into a folder, each with its caption beside it."""
     random = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    lines = []
     for number in range(count):
         shape = str(random.choice(SHAPES))
         colour, ground = map(str, random.choice(list(COLOURS), 2, replace=False))
         picture = draw(shape, colour, ground, random.uniform(0.2, 0.45), side)
         Image(picture).save(folder / f"{number:05}.png")
         caption = f"a {colour} {shape} on a {ground} ground"
-        lines.append({"id": f"{number:05}", "text": caption, "image": f"{number:05}.png"})
-    captions = folder / "captions.jsonl"
-    captions.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return captions
+        (folder / f"{number:05}.txt").write_text(caption)
 
 
-def tokenize(source: Path, out: Path, length: int) -> None:
-    """Run `omnicodec tokenize`: captions and pictures, packed into sequences of `length`."""
-    command = [sys.executable, "-m", "omnicodec.service.cli", "tokenize", str(source)]
+def tokenize(pictures: Path, out: Path, length: int) -> None:
+    """Run `omnicodec tokenize`: captions before pictures, packed into sequences of `length`."""
+    command = [sys.executable, "-m", "omnicodec.service.cli", "tokenize", str(pictures)]
+    for column in ("txt=text", "png=image", "jpg=image"):
+        command += ["--column", column]
     command += ["-c", "text/bpe", "-c", "image/vq", "--pack", str(length), "-o", str(out)]
     subprocess.run(command, check=True)
 
@@ -110,15 +108,15 @@ def train(folder: Path, steps: int, batch_size: int, seed: int = 0) -> list[floa
     """Train a model on a packed data set for some steps; return the loss of each, in nats."""
     torch.manual_seed(seed)
     dataset = batch.open(folder)
-    loader = DataLoader(dataset, batch_size, shuffle=True)
+    loader = DataLoader(dataset, batch_size, sampler=dataset.order(seed=seed))
     length, size = dataset.manifest.facts["length"], dataset.vocabulary.size
     model = Transformer(size, length)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     losses: list[float] = []
     while len(losses) < steps:
         for sequences in loader:
-            ids, documents = sequences["ids"].long(), sequences["documents"]
-            positions = sequences["positions"].long().clamp(max=length - 1)
+            ids, documents = sequences["ids"], sequences["documents"]
+            positions = sequences["positions"].clamp(max=length - 1)
             logits = model(ids, positions, mask(documents))[:, :-1]
             # The first token of a document does not follow from the one before it.
             follows = (documents[:, 1:] == documents[:, :-1]) & (documents[:, 1:] >= 0)
@@ -136,14 +134,16 @@ def train(folder: Path, steps: int, batch_size: int, seed: int = 0) -> list[floa
 def main(arguments: list[str] | None = None) -> list[float]:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--work", type=Path, required=True, help="a folder for all that is made")
-    parser.add_argument("--pictures", type=Path, help="what to tokenize instead of drawn shapes")
+    parser.add_argument("--pictures", type=Path, help="a folder to tokenize, not drawn shapes")
     parser.add_argument("--count", type=int, default=256, help="pictures that are drawn")
     parser.add_argument("--length", type=int, default=128, help="length of packed sequences")
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--batch", type=int, default=4)
     given = parser.parse_args(arguments)
-    source = given.pictures or shapes(given.work / "shapes", given.count)
-    tokenize(source, given.work / "tokens", given.length)
+    pictures = given.pictures or given.work / "shapes"
+    if given.pictures is None:
+        shapes(pictures, given.count)
+    tokenize(pictures, given.work / "tokens", given.length)
     return train(given.work / "tokens", given.steps, given.batch)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import json
+import inspect
 from pathlib import Path
 from types import ModuleType
 
@@ -13,7 +13,9 @@ import pytest
 from omnicodec.codecs import Image
 from omnicodec.service import batch
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "scripts" / "examples"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "scripts" / "examples"
+GUIDE = ROOT / "docs" / "datasets.md"
 
 
 @pytest.fixture(scope="module")
@@ -40,12 +42,17 @@ def test_a_model_learns_from_pictures_and_captions(example: ModuleType, tmp_path
 
 
 def test_pictures_are_what_their_captions_say(example: ModuleType, tmp_path: Path) -> None:
-    lines = example.shapes(tmp_path / "shapes", 6).read_text().splitlines()
-    assert len(lines) == 6
-    for line in map(json.loads, lines):
-        _, colour, shape, _, _, ground, _ = line["text"].split()
-        picture = Image.open(tmp_path / "shapes" / line["image"])
+    example.shapes(tmp_path, 6)
+    captions = sorted(tmp_path.glob("*.txt"))
+    assert len(captions) == 6
+    for caption in captions:
+        _, colour, shape, _, _, ground, _ = caption.read_text().split()
+        picture = Image.open(caption.with_suffix(".png"))
         middle = picture.pixels[picture.height // 2, picture.width // 2]
         assert tuple(middle) == example.COLOURS[colour]
         assert tuple(picture.pixels[0, 0]) == example.COLOURS[ground]
         assert shape in example.SHAPES
+
+
+def test_the_guide_shows_the_loop_as_it_is(example: ModuleType) -> None:
+    assert inspect.getsource(example.train) in GUIDE.read_text()
