@@ -29,11 +29,6 @@ from omnicodec.service.batch.sinks.parquet import ParquetSink
 from .listed import choice, data_set, files_of, texts
 
 
-@pytest.fixture(scope="module")
-def noise() -> np.random.Generator:
-    return np.random.default_rng(3)
-
-
 def picture(seed: int, height: int = 20, width: int = 30) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
     return Image(pixels).to_bytes(".png")
@@ -84,6 +79,8 @@ def quiet(_: object) -> None:
 def test_the_bytes_do_not_depend_on_how_a_shard_is_written(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blocks: tuple[str, str]
 ) -> None:
+    for name in ("OMNICODEC_THREADS", "RAYON_NUM_THREADS"):
+        monkeypatch.setenv(name, "2")  # so that what is set here is undone
     entries = mixed(40)
     found = []
     for number, (parts, weight, pool, careful) in enumerate(
@@ -92,8 +89,6 @@ def test_the_bytes_do_not_depend_on_how_a_shard_is_written(
         monkeypatch.setattr(shards, "WINDOW_PARTS", parts)
         monkeypatch.setattr(shards, "WINDOW_BYTES", weight)
         monkeypatch.setattr(shards, "_ENTRIES", parts)
-        for name in ("OMNICODEC_THREADS", "RAYON_NUM_THREADS"):
-            monkeypatch.delenv(name, raising=False)
         folder = data_set(monkeypatch, tmp_path / str(number), entries, ["text/bytes", blocks[0]])
         record = write_shard(
             folder.path, 0, tell=quiet, device="cpu", threads=pool, careful=careful
