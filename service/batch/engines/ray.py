@@ -34,6 +34,8 @@ from omnicodec.service.batch.engines.ray_cluster import (
 _POLL_SECONDS: Final = 0.5
 _POLLS_A_SECOND: Final = 200
 """At most so many workers are asked how far they are: a thousand of them less often."""
+_STARTING_SECONDS: Final = 600.0
+"""Clusters that grow by themselves take minutes for a new node."""
 _ENDING_SECONDS: Final = 10.0
 
 
@@ -43,7 +45,7 @@ class RayEngine(Engine):
 
     `workers` is the number of actors, `gpus` and `threads` what each of them has; None is
     `ray_cluster.share`'s choice. A worker that tells nothing new for `patience` seconds is ended
-    and counts as dead; as long is waited for the first worker to begin.
+    and counts as dead.
     """
 
     address: str | None = None
@@ -232,12 +234,12 @@ class _Run:
                 actor.changed = now
                 self.ray.kill(actor.handle, no_restart=False)
         if all(
-            actor.hello is not None and now - actor.changed > self.engine.patience
+            actor.hello is not None and now - actor.changed > _STARTING_SECONDS
             for actor in self.actors
         ):
             asked = f"{self.share.cpus:g} CPU and {self.share.gpus:g} GPU"
             raise Unavailable(
-                f"no worker has begun within {self.engine.patience:g} seconds: each needs {asked}, "
+                f"no worker has begun within {_STARTING_SECONDS:g} seconds: each needs {asked}, "
                 f"and the Ray cluster has {self.ray.available_resources()} free"
             )
 

@@ -6,19 +6,21 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from omnicodec.codecs import InvalidInput, OmnicodecError, Unavailable
-from omnicodec.service.batch.engines.base import Committed, Event, Lost, Progress
+from omnicodec.service.batch.engines.base import Committed, Engine, Event, Lost, Progress
 from omnicodec.service.batch.engines.deaths import BLAMED, Deaths
 from omnicodec.service.batch.engines.ray import RayEngine
 from omnicodec.service.batch.engines.ray_cluster import Share, connected, share
 from omnicodec.service.batch.engines.ray_worker import Place
+from omnicodec.service.batch.run import tokenize
 
+from .here import Here, small_job, table, tree
 from .ray_here import cluster  # noqa: F401  # a fixture
 
 FAKE = "ray_here:write"
@@ -69,6 +71,51 @@ def test_a_deadly_item_is_blamed_and_all_else_goes_on(folder: Path) -> None:
     assert sorted(lost) == [1, 1, 1, 2]
     assert [path.name for path in folder.glob("blamed-*")] == ["blamed-1-2"]
     assert (folder / "blamed-1-2").read_text() == BLAMED
+
+
+def workers() -> list[int]:
+    """Return the processes of Ray's actors below this one."""
+    parents, names = {}, {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (path / "stat").read_text()
+            names[int(path.name)] = (path / "cmdline").read_bytes()
+        except OSError:
+            continue
+        parents[int(path.name)] = int(status.rpartition(")")[2].split()[1])
+
+    def ours(pid: int) -> bool:
+        return pid == os.getpid() or (pid in parents and ours(parents[pid]))
+
+    return [pid for pid, name in names.items() if name.startswith(b"ray::Worker") and ours(pid)]
+
+
+class Killing(Engine):
+    """Ray's, all of whose workers are killed once, when the first shard is written."""
+
+    lost = 0
+
+    def run(self, folder: Path, shards: Sequence[int]) -> Iterator[Event]:
+        killed: list[int] = []
+        for event in RayEngine(workers=2).run(folder, shards):
+            yield event
+            self.lost += isinstance(event, Lost)
+            if isinstance(event, Committed) and not killed:
+                killed = workers()
+                assert len(killed) == 2
+                for pid in killed:
+                    os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds processes in /proc")
+def test_workers_killed_in_the_middle_cost_no_item(tmp_path: Path) -> None:
+    job, vocabulary = small_job(table(tmp_path / "texts.parquet", 100))
+    tokenize(job, vocabulary, tmp_path / "whole", engine=Here())
+    engine = Killing()
+    tokenize(job, vocabulary, tmp_path / "killed", engine=engine)
+    assert engine.lost >= 1
+    assert tree(tmp_path / "killed") == tree(tmp_path / "whole")
 
 
 @pytest.mark.usefixtures("cluster")
