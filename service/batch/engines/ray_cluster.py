@@ -72,6 +72,10 @@ def connected(address: str | None, workers: int | None) -> Iterator[Any]:
                     "Ray cannot be started here"
                 )  # fmt: skip
                 raise Unavailable(f"{where}: {first_line(e)}") from e
+            # The raylet's news of dead workers go to standard output, whatever one asks for; they
+            # are told as `Lost`.
+            if hasattr(ray._private.worker, "_worker_logs_enabled"):
+                ray._private.worker._worker_logs_enabled = False
         yield ray
 
 
