@@ -6,6 +6,7 @@ Estimates are of this machine, with codecs on all its cores or its first GPU.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Iterator
@@ -72,9 +73,9 @@ def estimate(job: Job, vocabulary: Vocabulary, *, device: str = "auto") -> Estim
             facts = {"location": spec.location, "kind": spec.kind, "slices": total.slices}
             found.sources.append({**facts, "items": items, "nbytes": total.nbytes})
         if len(plan) < SAMPLES:  # smaller shards, so that the sample is of more places
-            fine = max(1, (plan.items or job.shard_items) // (2 * SAMPLES))
-            fine_bytes = max(1, plan.nbytes // (2 * SAMPLES))
-            job = replace(job, shard_items=fine, shard_bytes=fine_bytes)
+            items = math.ceil((plan.items or job.shard_items) / SAMPLES)
+            size = plan.nbytes // SAMPLES if plan.items is None else plan.nbytes
+            job = replace(job, shard_items=items, shard_bytes=max(1, size))
             write_plan(job, folder / "plan.jsonl")
             plan = Plan(folder / "plan.jsonl")
         _Sampler(job, vocabulary, plan, folder, device).add(found)

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from omnicodec.codecs import CodecSpec, InvalidInput, describe
+from omnicodec.codecs import MODALITIES, CodecSpec, InvalidInput, describe
 from omnicodec.codecs.codec import listed
 from omnicodec.codecs.registry import DEFAULTS
 from omnicodec.codecs.vocabulary import Vocabulary
 from omnicodec.service.batch.job import CodecChoice, ItemLimits, Job
 from omnicodec.service.batch.sinks import FORMATS, check_format
+from omnicodec.service.batch.sources import KINDS
 from omnicodec.service.batch.sources.base import SourceSpec
+from omnicodec.service.batch.sources.names import check_columns
 from omnicodec.service.batch.sources.storage import is_url
 
 CODECS: Final[Mapping[str, str]] = {**DEFAULTS, "text": "text/bpe"}
@@ -99,6 +101,12 @@ def _layout(wishes: Wishes) -> str:
 
 def _source(wishes: Wishes, location: str) -> SourceSpec:
     """Return the source at a location, which means the same from every working folder."""
+    if wishes.kind and wishes.kind not in KINDS:
+        raise InvalidInput(f"no kind of source {wishes.kind!r}; known: {', '.join(KINDS)}")
+    if wishes.modality and wishes.modality not in MODALITIES:
+        known = ", ".join(MODALITIES)
+        raise InvalidInput(f"unknown modality {wishes.modality!r}; known: {known}")
+    check_columns(wishes.columns)
     place = location if is_url(location) else os.path.abspath(location)  # noqa: PTH100
     return SourceSpec(
         location=place, kind=wishes.kind, columns=dict(wishes.columns), modality=wishes.modality

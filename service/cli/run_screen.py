@@ -113,7 +113,7 @@ def short(number: float) -> str:
 
 def clock(seconds: float) -> str:
     """Return a time as "0:42", "2:03:00" or "12 d 4 h"."""
-    minutes, second = divmod(math.ceil(seconds), 60)
+    minutes, second = divmod(math.ceil(round(seconds, 3)), 60)
     hours, minute = divmod(minutes, 60)
     if hours >= 100:
         return f"{hours // 24} d {hours % 24} h"

@@ -49,8 +49,8 @@ _LOOKED_AT: Final = 10_000
 def open_source(spec: SourceSpec, number: int) -> Source:
     """Return the source of a specification, the `number`th of its job.
 
-    Raises `InvalidInput` for a location that is not there, an unknown kind or meaning of a
-    column, and `Unavailable` for a library that is missing.
+    Raises `InvalidInput` for an unknown kind or meaning of a column, and for a location that is not
+    there where the kind has to be found out; `Unavailable` for a library that is missing.
     """
     if spec.kind and spec.kind not in KINDS:
         raise InvalidInput(f"no kind of source {spec.kind!r}; known: {', '.join(KINDS)}")

@@ -21,8 +21,9 @@ _MOST_NAMES: Final = 1_000_000
 class Location:
     """Files that a source reads, by names below a root.
 
-    `named` tells that the user named each file himself; a folder has `whole`. Raises
-    `InvalidInput` for what is not there.
+    `named` tells that the user named each file himself; a folder has `whole`. What is not there
+    raises `InvalidInput` only when it is listed: it may have gone since, which is no reason to
+    end a run.
     """
 
     def __init__(self, location: str) -> None:
@@ -31,24 +32,23 @@ class Location:
         self.whole = self.storage.is_folder(path)
         self._names: list[str] = []
         self._pattern: re.Pattern[str] | None = None
+        self._gone = ""
+        magic = (_URL_MAGIC if is_url(path) else _MAGIC).search(path)
         if self.whole:
             self.root = path.rstrip("/") or "/"
-        elif self.storage.status(path) is not None:
+        elif magic is None or self.storage.status(path) is not None:
             self.root, name = _split(path, len(path))
             self._names = [name]
+            if magic is None and self.storage.status(path) is None:
+                self._gone = path.rstrip("/")
         else:
-            self._expand(path)
+            self._expand(path, magic.start())
         self.named = bool(self._names)
 
-    def _expand(self, path: str) -> None:
-        magic = (_URL_MAGIC if is_url(path) else _MAGIC).search(path)
-        if magic is None:
-            raise InvalidInput(f"cannot read {self.location!r}: No such file or directory")
-        self.root, rest = _split(path, magic.start())
+    def _expand(self, path: str, magic: int) -> None:
+        self.root, rest = _split(path, magic)
         names = list(_braces(rest))
         if any(_MAGIC.search(name) for name in names):
-            if not self.storage.is_folder(self.root or "."):
-                raise InvalidInput(f"cannot read {self.location!r}: no such folder {self.root!r}")
             self._pattern = re.compile("|".join(map(_regex, names)), re.DOTALL)
         else:
             self._names = names
@@ -61,6 +61,8 @@ class Location:
     def files(self) -> Iterator[Found]:
         """Yield its files: sorted by the bytes of their names, or as they were named."""
         if not self.named:
+            if not self.storage.is_folder(self.root or "."):
+                raise InvalidInput(f"cannot read {self.location!r}: no folder {self.root!r}")
             for found in self.storage.walk(self.root or "."):
                 if self._pattern is None or self._pattern.fullmatch(found.name):
                     yield found
@@ -73,6 +75,8 @@ class Location:
 
     def path(self, name: str) -> str:
         """Return the path of a file as the storage takes it."""
+        if self._gone and name not in self._names:
+            return posixpath.join(self._gone, name)  # it was a folder when the run was planned
         return posixpath.join(self.root, name) if self.root else name
 
     def shown(self, name: str) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import tarfile
 import uuid
 from collections.abc import Iterator
@@ -103,7 +104,30 @@ def test_what_is_gone_from_a_storage_is_a_reject(here: Path) -> None:
         assert len(found) == count
         assert all("InvalidInput: cannot read" in reason for reason in found)
     with pytest.raises(InvalidInput, match="cannot read"):
-        source_of(f"memory:/{name}/nothing.jsonl")
+        slices_of(source_of(f"memory:/{name}/nothing.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.jsonl", "a.tar", "files", "a.arrow"])
+def test_a_location_that_is_gone_gives_rejects_at_the_same_places(
+    here: Path, tmp_path: Path, name: str
+) -> None:
+    copy = tmp_path / name
+    if (here / name).is_dir():
+        shutil.copytree(here / name, copy)
+    else:
+        shutil.copy(here / name, copy)
+    pieces = slices_of(source_of(copy))
+    places = [one.position for piece in pieces for one in source_of(copy).read(piece)]
+    copy.rename(tmp_path / "elsewhere")
+    kind = kind_of(str(here / name))
+    found = [one for piece in pieces for one in source_of(copy, kind=kind).read(piece)]
+    assert all("No such file" in told(one) for one in found)
+    if pieces[0].items is not None:
+        assert [one.position for one in found] == places
+    else:
+        assert len(found) == 1
+    with pytest.raises(InvalidInput, match="No such file"):
+        slices_of(source_of(copy, kind=kind))
 
 
 class Flaky:
