@@ -171,7 +171,8 @@ class BlockPermutation:
         inner = starts + permuted(numbers - starts, lengths, keys)
         # As if the short block were a long one.
         short_end = np.uint64(self._place * self._block + self._short)
-        inner = inner + (inner >= short_end) * np.uint64(self._block - self._short)
+        shift = np.uint64(self._block - self._short)
+        inner = inner + np.where(inner >= short_end, shift, np.uint64(0))
         size = np.uint64(self._block)
         return self._blocks(inner // size) * size + inner % size
 
@@ -187,13 +188,13 @@ def permuted(
     todo = np.arange(len(numbers))
     while todo.size:
         left, right = out[todo] >> half[todo], out[todo] & mask[todo]
-        for step in range(_ROUNDS):
-            if backward:
-                salt = np.uint64(_ROUNDS - 1 - step)
-                left, right = right ^ (_mix(left + keys[todo] + salt) & mask[todo]), left
-            else:
-                salt = np.uint64(step)
-                left, right = right, left ^ (_mix(right + keys[todo] + salt) & mask[todo])
+        if backward:
+            left, right = right, left
+        for step in reversed(range(_ROUNDS)) if backward else range(_ROUNDS):
+            mixed = _mix(right + keys[todo] + np.uint64(step)) & mask[todo]
+            left, right = right, np.bitwise_xor(left, mixed)
+        if backward:
+            left, right = right, left
         out[todo] = left << half[todo] | right
         todo = todo[out[todo] >= lengths[todo]]
     return out
