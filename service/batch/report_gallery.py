@@ -88,7 +88,7 @@ def _part(part: ShownPart, vocabulary: Vocabulary) -> str:
 
 def _texts(part: ShownPart, restored: Text, facts: str) -> str:
     original = part.original
-    if original is None:
+    if not isinstance(original, Text):
         shown = [("restored", restored, facts)]
     elif original == restored:
         shown = [("original and restored", restored, f"{facts}, equal")]

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs import Tokens
-from omnicodec.codecs.vocabulary import Vocabulary
-from omnicodec.codecs.vocabulary.vocabulary import VocabularyEntry
+from omnicodec.codecs.vocabulary import Vocabulary, VocabularyEntry
 
 _EXACT_BITS: Final = 8
 _RUN: Final = 64
@@ -90,7 +89,7 @@ class Book:
     @property
     def perplexity(self) -> float:
         """2 to the entropy: as many ids, all as frequent, would have it."""
-        return 2.0**self.entropy
+        return float(2.0**self.entropy)
 
     def ranks(self) -> NDArray[np.float64]:
         """Return the shares of all ids that were seen, the most frequent first."""
