@@ -1,7 +1,8 @@
 """What a job would take, judged by a sample; nothing is left of it.
 
 Some shards, spread over the plan, are begun in this process, and each stands for those around it.
-Estimates are of this machine, with codecs on all its cores or its first GPU.
+Estimates are of this machine: a worker is as fast as this process with one thread, and so many
+workers are so many times as fast.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from omnicodec.codecs.threads import thread_count
 from omnicodec.codecs.vocabulary import Vocabulary
 from omnicodec.service.batch.documents import Item, Reject
 from omnicodec.service.batch.job import Job
@@ -61,8 +63,12 @@ class Estimate:
         return {**found, "seconds": round(self.seconds, 1)}
 
 
-def estimate(job: Job, vocabulary: Vocabulary, *, device: str = "auto") -> Estimate:
-    """Return what a job would take; raises what planning it raises, and what its codecs do."""
+def estimate(job: Job, vocabulary: Vocabulary, *, workers: int = 0) -> Estimate:
+    """Return what a job would take; raises what planning it raises, and what its codecs do.
+
+    `workers` are those that there would be; by default one a core, or one for a GPU.
+    """
+    workers = workers or (thread_count() if job.device == "cpu" else 1)
     with tempfile.TemporaryDirectory(prefix="omnicodec-") as name:
         folder = Path(name)
         write_plan(job, folder / "plan.jsonl")
@@ -78,18 +84,16 @@ def estimate(job: Job, vocabulary: Vocabulary, *, device: str = "auto") -> Estim
             job = replace(job, shard_items=items, shard_bytes=max(1, size))
             write_plan(job, folder / "plan.jsonl")
             plan = Plan(folder / "plan.jsonl")
-        _Sampler(job, vocabulary, plan, folder, device).add(found)
+        _Sampler(job, vocabulary, plan, folder).add(found)
+        found.seconds /= min(workers, max(1, found.shards))
         return found
 
 
 class _Sampler:
     """Begins shards; not for much longer than `SECONDS` in all."""
 
-    def __init__(
-        self, job: Job, vocabulary: Vocabulary, plan: Plan, folder: Path, device: str
-    ) -> None:
-        self._job, self._vocabulary, self._plan = job, vocabulary, plan
-        self._folder, self._device = folder, device
+    def __init__(self, job: Job, vocabulary: Vocabulary, plan: Plan, folder: Path) -> None:
+        self._job, self._vocabulary, self._plan, self._folder = job, vocabulary, plan, folder
         self._specs = plan.specs(job)
         count = min(SAMPLES, len(plan))
         self._shards = [(2 * n + 1) * len(plan) // (2 * count) for n in range(count)]
@@ -175,7 +179,8 @@ class _Sampler:
                 Path(name),
                 0,
                 tell=lambda _: None,
-                device=self._device,
+                device=self._job.device,
+                threads=1,
             )
             size = sum(path.stat().st_size for path in Path(name).rglob("*") if path.is_file())
         return record, size

@@ -59,7 +59,8 @@ class Job:
     `codecs` has one choice a modality; `vocabulary` is the SHA-256 of `vocabulary.json`. `format`
     names a sink, `layout` is one of `sinks.base.LAYOUTS`; `length` and `packing` are of packed
     sequences ("best-fit" or "concatenate"). Shards have at most about `shard_items` items and
-    `shard_bytes` bytes of sources.
+    `shard_bytes` bytes of sources. `device` is the kind that networks run on, "cpu" or "cuda":
+    their last bits differ between kinds, and so may a token here and there.
     """
 
     sources: tuple[SourceSpec, ...]
@@ -73,6 +74,7 @@ class Job:
     eos: bool = True
     shard_items: int = 1024
     shard_bytes: int = 1 << 28
+    device: str = "cpu"
     limits: ItemLimits = field(default_factory=ItemLimits)
     version: int = 1
 

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from omnicodec.codecs import MODALITIES, CodecSpec, InvalidInput, describe
 from omnicodec.codecs.codec import listed
-from omnicodec.codecs.registry import DEFAULTS
+from omnicodec.codecs.registry import DEFAULTS, resolve_device
 from omnicodec.codecs.vocabulary import Vocabulary
+from omnicodec.service.batch.engines.worker import visible_gpus_wanted
 from omnicodec.service.batch.job import CodecChoice, ItemLimits, Job
 from omnicodec.service.batch.sinks import FORMATS, check_format
 from omnicodec.service.batch.sources import KINDS
@@ -35,7 +36,7 @@ class Wishes:
     or paths, one a modality at most: modalities without one are not taken, but for text, which
     each vocabulary begins with. Without any, each modality has its default. `quality`, `effort`
     and `method` are for the codecs that have them. `format`'s own layout is taken for layout "",
-    and "packed" for sequences of a `length`.
+    and "packed" for sequences of a `length`. `device` is as for `load`, and "auto" is settled here.
     """
 
     sources: Sequence[str]
@@ -56,6 +57,7 @@ class Wishes:
     eos: bool = True
     shard_items: int = SHARD_ITEMS
     shard_bytes: int = SHARD_BYTES
+    device: str = "auto"
     limits: ItemLimits = field(default_factory=ItemLimits)
 
 
@@ -80,9 +82,21 @@ def prepare(wishes: Wishes) -> tuple[Job, Vocabulary]:
         eos=wishes.eos,
         shard_items=wishes.shard_items,
         shard_bytes=wishes.shard_bytes,
+        device=_device(wishes.device, chosen),
         limits=wishes.limits,
     )
     return job, vocabulary
+
+
+def _device(wanted: str, chosen: Sequence[CodecChoice]) -> str:
+    """Return the kind of device; torch is asked only where there may be a GPU that is wanted."""
+    if all(choice.modality == "text" for choice in chosen):
+        return "cpu"
+    if wanted == "auto":
+        return resolve_device(wanted) if visible_gpus_wanted(wanted) else "cpu"
+    if ":" not in wanted and wanted not in ("cpu", "cuda"):
+        resolve_device(wanted)  # says what is no device
+    return wanted.partition(":")[0]
 
 
 def _layout(wishes: Wishes) -> str:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from omnicodec.service.batch.job import Job
 
 
-def show_plan(job: Job, vocabulary: Vocabulary, *, device: str, as_json: bool) -> None:
+def show_plan(job: Job, vocabulary: Vocabulary, *, workers: int, as_json: bool) -> None:
     """Print the plan of a job and its estimates, as lines or one JSON object."""
     from omnicodec.service.batch.estimate import estimate
 
-    found = estimate(job, vocabulary, device=device)
+    found = estimate(job, vocabulary, workers=workers)
     if as_json:
         print_json({"job": job.to_json(), "vocabulary_size": vocabulary.size, **found.to_json()})
         return

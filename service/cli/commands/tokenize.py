@@ -296,23 +296,29 @@ def tokenize(
         eos=eos,
         shard_items=shard_items or SHARD_ITEMS,
         shard_bytes=shard_size or SHARD_BYTES,
+        device=device,
         limits=ItemLimits(
             pixels=max_pixels or default.pixels,
             seconds=max_seconds or default.seconds,
             nbytes=max_bytes or default.nbytes,
         ),
     )
-    chosen = choose_engine(
-        engine, workers=workers, device=device, patience=patience, address=address, gpus=gpus
-    )
     try:
         job, vocabulary = prepare(wishes)
     except InvalidInput as e:
         raise UsageError(str(e)) from e
+    chosen = choose_engine(
+        engine,
+        workers=workers,
+        device=device if ":" in device else job.device,
+        patience=patience,
+        address=address,
+        gpus=gpus,
+    )
     if dry_run:
         from omnicodec.service.cli.run_plan import show_plan
 
-        show_plan(job, vocabulary, device=device, as_json=as_json)
+        show_plan(job, vocabulary, workers=workers or 0, as_json=as_json)
         return
     from omnicodec.service.batch.run import tokenize as run
     from omnicodec.service.cli.run_screen import RunScreen
