@@ -48,7 +48,9 @@ def _sample(sample: Sample, vocabulary: Vocabulary) -> str:
     document = sample.document
     title = document.key or f"row {sample.row:,}"
     counts = sum(part.ids.size for part in document.parts)
-    told = [f"{counts:,} tokens", f"row {sample.row:,}"]
+    told = [f"{counts:,} tokens"]
+    if document.key:
+        told.append(f"row {sample.row:,}")
     if document.source:
         told.append(document.source)
     if not document.whole:

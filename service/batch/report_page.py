@@ -403,7 +403,9 @@ def _share(a: float, b: float) -> str:
     if not b:
         return "-"
     share = 100 * a / b
-    return f"{share:.2g} %" if 0 < share < 1 else f"{share:.1f} %"
+    if 0 < share < 1:
+        return f"{share:.2g} %"
+    return f"{share:.2f} %" if 99 < share < 100 else f"{share:.1f} %"
 
 
 def _count(count: int, what: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnicodec.codecs import CorruptStream, Text
+from omnicodec.codecs import CorruptStream, Text, Video
 from omnicodec.codecs.vocabulary import Vocabulary
 from omnicodec.service.batch.contents import Contents
+from omnicodec.service.batch.detokenize import detokenize
 from omnicodec.service.batch.report import Report, examples, gather, write_report
 from omnicodec.service.batch.report_charts import frequencies, histogram, shares
 from omnicodec.service.batch.report_tally import WHOLE, Lengths, Tally, counted_rows
@@ -362,6 +364,20 @@ def test_a_codec_that_is_not_here_leaves_its_samples_out(raw: Path, tmp_path: Pa
     assert report.samples
     assert all(part.restored is None for sample in report.samples for part in sample.parts)
     assert "begun with 0123456789abcdef" in page_of(raw, tmp_path / "page.html")
+
+
+def test_clips_are_shown_and_written_again(film_codec: str, tmp_path: Path) -> None:
+    (tmp_path / "films").mkdir()
+    frames = np.zeros((3, 16, 24, 3), np.uint8) + np.arange(24, dtype=np.uint8)[:, None] * 8
+    Video(frames, Fraction(10)).save(tmp_path / "films" / "one.mp4")
+    data_set = shown_data_set(tmp_path / "films", tmp_path / "set", codecs=[film_codec])
+    page = page_of(data_set, tmp_path / "page.html")
+    assert page.count("data:video/webm;base64,") == 2  # the original and what came back
+    with Contents.open(data_set) as contents:
+        detokenize(contents, tmp_path / "out", range(1))
+    restored = Video.open(tmp_path / "out" / "one.mp4")
+    assert restored.frames.shape == frames.shape
+    assert "<video controls" in (tmp_path / "out" / "index.html").read_text()
 
 
 def test_the_vocabulary_and_its_ranges(raw: Path, tmp_path: Path) -> None:
