@@ -64,8 +64,8 @@ class Slice:
 
     @classmethod
     def from_json(cls, value: list[Any]) -> Slice:
-        *fields, files = value
-        return cls(*fields, files=tuple(files))
+        source, path, start, stop, items, nbytes, files = value
+        return cls(source, path, start, stop, items, nbytes, tuple(files))
 
 
 class Source(ABC):

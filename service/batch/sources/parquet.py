@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _STREAM: Final = 1 << 20
 _SMALL: Final = 8 << 20
+_MOST_ROWS: Final = 1 << 16  # a byte: a column of one value only comes to thousands
 _MOST_PIECES: Final = 16
 """Pieces of a large row group. Each is read from the group's beginning, as pages have no index
 that can be relied upon: with many, most of the time would go into what is skipped."""
@@ -37,7 +38,7 @@ class ParquetSource(TableSource):
     def cut(self, found: Found, items: int, nbytes: int) -> Iterator[Slice]:
         with self._opened(found.name) as file:
             facts = file.metadata
-            _check(facts)
+            _check(facts, found.nbytes)
             first = 0
             for number in range(facts.num_row_groups):
                 group = facts.row_group(number)
@@ -107,16 +108,12 @@ class ParquetSource(TableSource):
                 return
 
 
-def _check(facts: Any) -> None:
-    """Raise `InvalidInput` for numbers of rows that contradict each other.
+def _check(facts: Any, nbytes: int) -> None:
+    """Raise `InvalidInput` for numbers of rows that contradict each other, or cannot be.
 
     They come from the file and each row is an item, or a reject: of a damaged one, trillions.
+    Columns' numbers could be compared too, but Arrow ends the process over damaged ones.
     """
-    groups = [facts.row_group(number) for number in range(facts.num_row_groups)]
-    fits = all(
-        0 <= group.num_rows <= group.column(number).num_values
-        for group in groups
-        for number in range(group.num_columns)
-    )
-    if not fits or sum(group.num_rows for group in groups) != facts.num_rows:
+    rows = [facts.row_group(number).num_rows for number in range(facts.num_row_groups)]
+    if min(rows, default=0) < 0 or sum(rows) != facts.num_rows or sum(rows) > _MOST_ROWS * nbytes:
         raise InvalidInput("not a readable Parquet file: its numbers of rows are damaged")

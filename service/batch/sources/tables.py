@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from omnicodec.codecs import InvalidInput, LimitExceeded, OmnicodecError, Unavailable
@@ -112,32 +112,32 @@ def _simple_items(
 ) -> Iterator[Item | Reject]:
     """Yield the items of a batch whose parts lie in it as bytes: the way of most texts."""
     rows = range(first, first + batch.num_rows)
-    cells = [bytes_of(batch.column(name)) for name, _ in columns.media]
-    kinds = [(meaning, name) for name, meaning in columns.media]
+    cells = [
+        [None if value is None else Part(meaning, value, name) for value in bytes_of(column)]
+        for meaning, name, column in (
+            (meaning, name, batch.column(name)) for name, meaning in columns.media
+        )
+    ]
     keys = _keys(batch, columns, reader, rows)
     limit = reader.near.limit
     before = reader.position("#")
-    for row, key, *values in zip(rows, keys, *cells, strict=True):
-        parts = tuple(
-            Part(meaning, value, name)
-            for (meaning, name), value in zip(kinds, values, strict=True)
-            if value is not None
-        )
+    for row, key, found in zip(rows, keys, zip(*cells, strict=True), strict=True):
+        parts = tuple(part for part in found if part) if None in found else found
         if not parts:
             reason = "nothing in it is text or media; its columns can be told"
             yield Reject(f"{before}{row}", key, InvalidInput.__name__, reason)
-        elif limit is not None and (size := sum(len(v) for v in values if v)) > limit:
+        elif limit is not None and (size := sum(len(part.data) for part in parts)) > limit:
             reason = f"{size:,} bytes are over the limit of {limit:,}"
             yield Reject(f"{before}{row}", key, LimitExceeded.__name__, reason)
         else:
             yield Item(f"{before}{row}", key, parts)
 
 
-def _keys(
-    batch: pa.RecordBatch, columns: Columns, reader: RecordReader, rows: range
-) -> Iterator[str]:
-    values = batch.column(columns.key).to_pylist() if columns.key else repeat(None, len(rows))
-    return (reader.key_of(value, row) for value, row in zip(values, rows, strict=True))
+def _keys(batch: pa.RecordBatch, columns: Columns, reader: RecordReader, rows: range) -> list[str]:
+    if not columns.key:
+        return [reader.key(row) for row in rows]
+    values = batch.column(columns.key).to_pylist()
+    return [reader.key_of(value, row) for value, row in zip(values, rows, strict=True)]
 
 
 def bytes_of(column: pa.Array) -> list[bytes | None]:
