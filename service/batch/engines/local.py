@@ -258,7 +258,7 @@ class _Crew:
 
 def error_of(name: str, text: str, trace: str) -> Exception:
     """Return the error that a worker told of: one of `codecs.errors`, else a `RuntimeError`."""
-    kind = getattr(errors, name, None)
+    kind = getattr(errors, name, RuntimeError)
     known = isinstance(kind, type) and issubclass(kind, errors.OmnicodecError)
     error: Exception = kind(text) if known else RuntimeError(text)
     error.add_note(trace)
