@@ -12,6 +12,9 @@ import pytest
 
 from omnicodec.codecs import Image
 from omnicodec.service import batch
+from omnicodec.service.batch.documents import Item
+from omnicodec.service.batch.sources import open_source
+from omnicodec.service.batch.sources.base import SourceSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "scripts" / "examples"
@@ -56,3 +59,17 @@ def test_pictures_are_what_their_captions_say(example: ModuleType, tmp_path: Pat
 
 def test_the_guide_shows_the_loop_as_it_is(example: ModuleType) -> None:
     assert inspect.getsource(example.train) in GUIDE.read_text()
+
+
+def test_the_guides_documents_are_read(tmp_path: Path) -> None:
+    lines = GUIDE.read_text().partition("```json\n")[2].partition("```")[0]
+    assert lines.count("\n") == 3
+    (tmp_path / "a.jsonl").write_text(lines)
+    Image(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "1.jpg")
+    source = open_source(SourceSpec(location=str(tmp_path / "a.jsonl")), 0)
+    items = [item for piece in source.slices(10, 1 << 20) for item in source.read(piece)]
+    assert [type(item) for item in items] == [Item] * 3
+    for item in items:
+        assert isinstance(item, Item)
+        assert [part.modality for part in item.parts] == ["text", "image", "text"]
+        assert [part.read() for part in item.parts[::2]] == [b"A walk.", b"Then rain."]
