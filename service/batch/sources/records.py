@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
-from omnicodec.codecs import InvalidInput, OmnicodecError
+from omnicodec.codecs import InvalidInput, OmnicodecError, Unavailable
 from omnicodec.service.batch.documents import Item, Part, Reject
 from omnicodec.service.batch.sources.base import SourceSpec
 from omnicodec.service.batch.sources.interleaved import (
@@ -109,6 +109,8 @@ class RecordReader:
             parts = tuple(self._parts(record, columns))
             if not parts:
                 raise InvalidInput("nothing in it is text or media; its columns can be told")
+        except Unavailable:  # a storage with files that records name: no fault of theirs
+            raise
         except OmnicodecError as e:
             return Reject(position, key, type(e).__name__, str(e))
         except RecursionError:

@@ -167,6 +167,20 @@ def test_a_storage_that_fails_is_tried_again_and_ends_the_run_at_last(
         list(source.read(piece))
 
 
+def test_neither_is_a_record_whose_file_s_storage_fails_a_reject(
+    there: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "_PAUSES", ())
+    source = source_of(f"{there}/a.jsonl")
+    (piece,) = slices_of(source)
+    found = source.read(piece)
+    texts = [next(found) for _ in range(10)]
+    assert all(isinstance(one, Item) for one in texts)
+    source.location.storage._files = Flaky(source.location.storage._files, 100)
+    with pytest.raises(Unavailable, match="the cable is out"):
+        next(found)
+
+
 def test_reads_of_a_file_go_on_where_they_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(io.BytesIO):
         fails = 2
