@@ -20,7 +20,7 @@ MEANINGS: Final = frozenset({*MODALITIES, DOCUMENT, KEY, FILE})
 """What a column may be: a modality, a list of parts, the item's name, or a file's name."""
 
 COLUMNS: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("text", "content", "caption", "txt", "markdown", "prompt"), "text"),
+    **dict.fromkeys(("text", "content", "caption", "txt", "markdown"), "text"),
     **dict.fromkeys(
         ("image", "images", "picture", "img", "jpg", "jpeg", "png", "webp", "gif"), "image"
     ),
