@@ -15,6 +15,14 @@ from omnicodec.service.batch.manifest import Manifest
 from omnicodec.service.batch.report_charts import COLOURS, frequencies, histogram, legend, shares
 from omnicodec.service.batch.report_gallery import STYLE as GALLERY_STYLE
 from omnicodec.service.batch.report_gallery import gallery, plain
+from omnicodec.service.batch.report_numbers import (
+    counted,
+    mean,
+    nbytes,
+    per_token,
+    ratio,
+    share_of,
+)
 from omnicodec.service.batch.report_samples import Sample
 from omnicodec.service.batch.report_tally import Book, CodecTally, Tally
 from omnicodec.service.evaluate import chart
@@ -131,11 +139,11 @@ def _facts(report: Report) -> str:
     read = sum(counts["nbytes"] for counts in manifest.codecs.values())
     shown = [
         (f"{manifest.written:,}", "items written"),
-        (f"{manifest.rejects:,}", f"rejects, {_share(manifest.rejects, manifest.items)}"),
+        (f"{manifest.rejects:,}", f"rejects, {share_of(manifest.rejects, manifest.items)}"),
         (f"{manifest.rows:,}", "rows"),
         (f"{manifest.tokens:,}", "tokens"),
-        (_bytes(read), "of media read"),
-        (_bytes(stored), f"in {_count(len(manifest.files), 'file')}"),
+        (nbytes(read), "of media read"),
+        (nbytes(stored), f"in {counted(len(manifest.files), 'file')}"),
         (manifest.sink, layout),
         (f"{len(manifest.shards):,}", "shard" if len(manifest.shards) == 1 else "shards"),
     ]
@@ -165,10 +173,10 @@ def _codecs(report: Report) -> str:
                 f"{counts['parts']:,}",
                 f"{counts['positions']:,}",
                 f"{tokens:,}",
-                _bytes(counts["nbytes"]),
-                _ratio(tokens, counts["parts"]),
-                _per_unit(modality, counts["units"], tokens),
-                _ratio(tokens, counts["seconds"]),
+                nbytes(counts["nbytes"]),
+                ratio(tokens, counts["parts"]),
+                per_token(modality, counts["units"], tokens),
+                ratio(tokens, counts["seconds"]),
             ]
         )
     if not rows:
@@ -181,7 +189,7 @@ def _codecs(report: Report) -> str:
     if len(named) > 1:
         bar = "<h3>Share of tokens</h3>" + shares(named, "Share of tokens")
         bar += legend(
-            [f"{name} {_share(value, sum(v for _, v in named))}" for name, value in named]
+            [f"{name} {share_of(value, sum(v for _, v in named))}" for name, value in named]
         )
     return f"<h2>Codecs</h2>\n{bar}{table(header, rows)}"
 
@@ -261,8 +269,8 @@ def _book_rows(name: str, codec: CodecTally) -> Iterator[list[str]]:
         bits = [book.entropy for book in used]
         most = [float(np.log2(book.size)) for book in used]
         yield [
-            f"{name}, mean of {len(used):,}", "", "", f"{100 * _mean(seen):.1f} %", "",
-            f"{_mean(bits):.2f}", f"{_mean(most):.2f}", f"{2 ** _mean(bits):,.1f}", "",
+            f"{name}, mean of {len(used):,}", "", "", f"{100 * mean(seen):.1f} %", "",
+            f"{mean(bits):.2f}", f"{mean(most):.2f}", f"{2 ** mean(bits):,.1f}", "",
         ]  # fmt: skip
 
 
@@ -272,7 +280,7 @@ def _book_row(title: str, book: Book) -> list[str]:
         title,
         f"{book.size:,}",
         f"{book.seen:,}",
-        _share(book.seen, book.size),
+        share_of(book.seen, book.size),
         f"{book.tokens:,}",
         f"{book.entropy:.2f}",
         f"{np.log2(book.size):.2f}",
@@ -291,16 +299,16 @@ def _packing(report: Report) -> str:
     method = str(report.manifest.facts.get("packing", ""))
     rows = [
         ["sequences", f"{sequences:,}", f"of {report.manifest.facts['length']:,}"],
-        ["filled", f"{tokens:,}", _share(tokens, tokens + padding)],
-        ["padding", f"{padding:,}", _share(padding, tokens + padding)],
-        ["documents", f"{documents:,}", f"{_ratio(documents, sequences)} a sequence"],
-        ["documents cut", f"{cut:,}", _share(cut, documents)],
-        ["pieces", f"{pieces:,}", f"{_ratio(pieces, documents)} a document"],
+        ["filled", f"{tokens:,}", share_of(tokens, tokens + padding)],
+        ["padding", f"{padding:,}", share_of(padding, tokens + padding)],
+        ["documents", f"{documents:,}", f"{ratio(documents, sequences)} a sequence"],
+        ["documents cut", f"{cut:,}", share_of(cut, documents)],
+        ["pieces", f"{pieces:,}", f"{ratio(pieces, documents)} a document"],
     ]
     bar = shares([("filled", tokens), ("padding", padding)], "Tokens and padding")
     return (
         f"<h2>Packing</h2>\n<p>{escape(method)}</p>{bar}"
-        f"{legend(['filled ' + _share(tokens, tokens + padding), 'padding'])}"
+        f"{legend(['filled ' + share_of(tokens, tokens + padding), 'padding'])}"
         f"{table(('', '', ''), rows, text=(2,))}"
     )
 
@@ -320,7 +328,7 @@ def _rejects(report: Report) -> str:
             part = "" if reject.part is None else f" (part {reject.part})"
             rows.append([*first, f"{plain(reject.position)}{part}", plain(reject.reason)])
     header = ("error", "items", "for example", "reason")
-    share = _share(report.manifest.rejects, report.manifest.items)
+    share = share_of(report.manifest.rejects, report.manifest.items)
     return (
         f"<h2>Rejects</h2>\n<p>{report.manifest.rejects:,} of {report.manifest.items:,} items "
         f"({share}); all of them stand in <code>rejects.jsonl</code>.</p>\n"
@@ -384,40 +392,3 @@ def _spread(count: int, most: int) -> list[int]:
 def _colours() -> Iterator[str]:
     while True:
         yield from COLOURS
-
-
-def _per_unit(modality: str, units: int, tokens: int) -> str:
-    names = {"image": "pixels", "video": "pixels", "audio": "samples", "text": "bytes"}
-    name = names.get(modality)
-    return f"{_ratio(units, tokens)} {name}" if name and units else "-"
-
-
-def _ratio(a: float, b: float) -> str:
-    if not b:
-        return "-"
-    value = a / b
-    return f"{value:,.0f}" if value >= 1000 else f"{value:,.3g}"
-
-
-def _share(a: float, b: float) -> str:
-    if not b:
-        return "-"
-    share = 100 * a / b
-    if 0 < share < 1:
-        return f"{share:.2g} %"
-    return f"{share:.2f} %" if 99 < share < 100 else f"{share:.1f} %"
-
-
-def _count(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / max(1, len(values))
-
-
-def _bytes(count: float) -> str:
-    for unit, name in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB")):
-        if count >= unit:
-            return f"{count / unit:.3g} {name}"
-    return f"{count:,.0f} bytes"
