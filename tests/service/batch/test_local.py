@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from omnicodec.codecs import LimitExceeded, Unavailable
-from omnicodec.service.batch.engines import local as module
 from omnicodec.service.batch.engines.base import Committed, Event, Lost, Progress
 from omnicodec.service.batch.engines.local import LocalEngine
 from omnicodec.service.batch.folder import Folder, locked
@@ -126,7 +125,7 @@ def test_bug_is_told_with_its_place(home: Folder) -> None:
 def test_workers_that_cannot_start(home: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="ModuleNotFoundError"):
         list(LocalEngine(1, write="no_such_module:f").run(home.path, [0]))
-    monkeypatch.setattr(module.sys, "executable", "/bin/false")
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(Unavailable, match="workers cannot be started: it ended with code 1"):
         run(home)
 

@@ -50,6 +50,11 @@ def foreign_record(out: Path) -> None:
     shutil.copy(out / "records" / "00000000.json", out / "records" / "00000009.json")
 
 
+def foreign_folder(out: Path) -> None:
+    (out / "data" / "more").mkdir()
+    (out / "data" / "more" / "x").touch()
+
+
 def reject_line(out: Path) -> bytes:
     return (out / "rejects.jsonl").read_bytes().splitlines(keepends=True)[0]
 
@@ -72,7 +77,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
         "data/x.parquet is not in the manifest",
     ),
     "a foreign file in a folder": (
-        lambda out: ((out / "data" / "more").mkdir(), (out / "data" / "more" / "x").touch()),
+        foreign_folder,
         "data/more/x is not in the manifest",
     ),
     "a foreign folder": (lambda out: (out / "more").mkdir(), "more is no file of a data set"),

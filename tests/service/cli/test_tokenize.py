@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ import pytest
 from omnicodec.codecs import CorruptStream
 from omnicodec.service.batch.engines.base import Lost
 from omnicodec.service.batch.run import Status
-from omnicodec.service.cli import run_screen
 from omnicodec.service.cli.commands.tokenize import parse_max_rejects
 from omnicodec.service.cli.run_plan import rounded, size
 from omnicodec.service.cli.run_screen import Rates, RunScreen, clock, share, short, told
@@ -45,8 +45,7 @@ def test_tokenize_verify_and_again(cli: Cli, texts: Path, monkeypatch: pytest.Mo
     # From anywhere, since the job has absolute paths.
     (texts.parent / "elsewhere").mkdir()
     monkeypatch.chdir(texts.parent / "elsewhere")
-    command = ("tokenize", "../texts", "-o", "../out", "-c", "text/bytes", "--json")
-    done = cli(*command)
+    done = cli("tokenize", "../texts", "-o", "../out", "-c", "text/bytes", "--json")
     facts = json.loads(done.out)
     assert (done.code, done.err) == (0, "")
     assert (facts["items"], facts["written"], facts["format"]) == (31, 30, "parquet")
@@ -58,7 +57,7 @@ def test_tokenize_verify_and_again(cli: Cli, texts: Path, monkeypatch: pytest.Mo
     assert done.out.endswith(b" bytes, 1 rejects, all 30 rows opened\n")
     assert json.loads(cli("verify", "out", "--json").out)["files"][0]["ok"] is True
 
-    done = cli(*command[:3], "out", "-c", "text/bytes")
+    done = cli("tokenize", "../texts", "-o", "out", "-c", "text/bytes")
     assert done.code == 3  # ../texts is another place from here
     assert "sources.1.location was " in done.err
     done = cli("tokenize", "texts", "-o", "out", "-c", "text/bpe")
@@ -170,7 +169,7 @@ def test_lines_where_there_is_no_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr(run_screen.time, "monotonic", lambda: now)
+    monkeypatch.setattr(time, "monotonic", lambda: now)
     with Screen(1) as screen:
         shown = RunScreen(screen, "out")
         shown.planning()
