@@ -149,6 +149,7 @@ class _Run:
             max_restarts=-1,
             max_concurrency=2,  # the shard, and how far it is
             scheduling_strategy="SPREAD",
+            runtime_env={"env_vars": dict.fromkeys(ray_worker.ONE_THREAD, "1")},
         )
         settings = {"device": asks.device, "threads": asks.threads}
         for _ in range(wanted):

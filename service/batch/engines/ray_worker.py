@@ -16,7 +16,8 @@ from omnicodec.service.batch.engines.base import Progress
 WRITE_SHARD: Final = "omnicodec.service.batch.shards:write_shard"
 
 _THREADS: Final = ("OMNICODEC_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS")
-"""Ray sets those of OpenMP and BLAS."""
+ONE_THREAD: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""Floats may be added up in another order by more threads, and tokens must not depend on those."""
 
 
 class Worker:
