@@ -36,6 +36,7 @@ def test_raw_rows_in_pyarrow_and_pandas(tmp_path: Path) -> None:
 @pytest.mark.parametrize("layout", ["raw", "document", "packed"])
 def test_hugging_face_opens_it(tmp_path: Path, layout: str) -> None:
     import datasets  # slow to import
+
     _, names, rows = made("parquet", tmp_path / "set", layout_of(FLAT, layout), SHARDS)
     files = [str(tmp_path / "set" / "data" / name) for name in names]
     found = datasets.load_dataset(

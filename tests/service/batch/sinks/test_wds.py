@@ -19,6 +19,7 @@ SHARDS: list[list[Parts]] = [[(picture(2, 3), text(4)), (), (text(0),)], [(text(
 @pytest.mark.parametrize("layout", ["raw", "document", "packed"])
 def test_webdataset_opens_it(tmp_path: Path, layout: str) -> None:
     import webdataset as wds
+
     _, names, rows = made("wds", tmp_path / "set", layout_of(FLAT, layout), SHARDS)
     tars = [str(tmp_path / "set/data" / name) for name in names if name.endswith(".tar")]
     found = list(wds.WebDataset(tars, shardshuffle=False).decode())
