@@ -125,9 +125,8 @@ def page(cost: Mapping[str, Any], batch: Mapping[str, Any]) -> str:
         f"Seconds of one core of {environment['cpu']} (torch {environment['torch']}, no GPU), one "
         "thread, processor time:",
         _codecs(cost),
-        "Codecs that have efforts are at their default, which is named. Those that fit something "
-        "to each item, `image/inr` and `video/inr`, are for what is read far more often than "
-        "written.",
+        "Tokens are those of all codebooks. Codecs that have efforts are at their default, which "
+        "is named.",
         "## What data sets take",
         _times(needs, share),
         f"Of its cores a cluster is taken to use {number(share)}, as measured ({how}).",

@@ -24,6 +24,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,7 +92,7 @@ class Encode:
         limits: ItemLimits | None = None,
     ) -> None:
         self._codec = load(codec, device=device)
-        self._settings = {"quality": quality, "effort": effort, "method": method}
+        self._settings: dict[str, Any] = {"quality": quality, "effort": effort, "method": method}
         self._codec.settings(quality=quality, effort=effort, method=method)
         self._column, self._prefix, self._drop = column, prefix, drop
         self._paths, self._strict, self._threads = paths, strict, threads
@@ -158,7 +159,7 @@ class Encode:
         if modality == "image" and isinstance(value, np.ndarray):
             return Image(value)
         if isinstance(value, str) and modality == "text" and not self._paths:
-            return Text(value)
+            return Text(value.encode("utf-8", "surrogatepass"))
         if isinstance(value, str | os.PathLike):
             value = self._read(Path(value))
         if not isinstance(value, bytes | bytearray | memoryview):
@@ -274,8 +275,7 @@ class _Frame(_Arrays):
 
     @staticmethod
     def extended(batch: Any, columns: Mapping[str, Any], drop: str | None) -> Any:
-        import pandas as pd
-
+        pd: Any = import_module("pandas")
         kept = batch if drop is None else batch.drop(columns=drop)
         # Told its type, or pandas makes a number of what is missing among strings.
         series = {n: pd.Series(c, batch.index, dtype=c.dtype) for n, c in columns.items()}

@@ -37,10 +37,11 @@ class Worker:
         """Return facts about this process, and whether it sees the file `probe` of the driver."""
         import ray
 
+        util: Any = ray.util
         context = ray.get_runtime_context()
         return {
             "node": context.get_node_id(),
-            "address": ray.util.get_node_ip_address(),
+            "address": util.get_node_ip_address(),
             "pid": os.getpid(),
             "sees": os.path.exists(probe),  # noqa: PTH110  # it raises nothing
         }
