@@ -13,6 +13,7 @@ BLAMED: Final = "the process that works on it dies, or does not come back"
 
 _TIMES: Final = 2
 _AT_NOTHING: Final = 3
+_WITHOUT_BLAME: Final = 10
 
 
 class Deaths:
@@ -29,15 +30,18 @@ class Deaths:
     def note(self, shard: int, position: str, reason: str) -> None:
         """Count a death of a shard's worker, which was at the item `position`, "" for none.
 
-        Raises `Unavailable` when they die again and again before they come to any item: then it
-        is not the data. `reason` is what is known of the death.
+        Raises `Unavailable` when they die again and again before they come to any item, or at one
+        item after the other: then it is not the data. `reason` is what is known of the death.
         """
         deaths = self._deaths.setdefault(shard, Counter())
         deaths[position] += 1
         if position and deaths[position] >= _TIMES:
             self._blamed.setdefault(shard, {})[position] = BLAMED
+            deaths.clear()  # the item is not touched again: all begins anew
         elif not position and deaths[position] >= _AT_NOTHING:
             raise Unavailable(f"workers die before they come to an item of shard {shard}: {reason}")
+        elif deaths.total() >= _WITHOUT_BLAME:  # such as on a machine without memory
+            raise Unavailable(f"workers die all over shard {shard}: {reason}")
 
     def blamed(self, shard: int) -> Mapping[str, str]:
         """Return the items of a shard that are to be rejected untouched, each with the reason."""

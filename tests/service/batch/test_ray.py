@@ -212,8 +212,17 @@ def test_deaths_before_any_item_are_not_the_datas() -> None:
     assert not deaths.blamed(8)
     deaths.note(8, "b", "x")
     assert deaths.blamed(8) == {"b": BLAMED}
+    assert deaths.any(8)
     deaths.forget(8)
     assert not deaths.any(8)
+
+
+def test_deaths_at_one_item_after_the_other_are_not_the_datas() -> None:
+    deaths = Deaths()
+    for item in range(9):
+        deaths.note(3, f"item {item}", "signal 9")
+    with pytest.raises(Unavailable, match="all over shard 3"):
+        deaths.note(3, "item 9", "signal 9")
 
 
 @pytest.mark.parametrize("position", ["a/b.jpg", "two\nlines", "\udcff", "", "x" * 5000])
