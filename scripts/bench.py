@@ -7,6 +7,8 @@
     python scripts/bench.py patch TEXTS       lengths of patches, speed of cutting and coding
     python scripts/bench.py grpc              encoding over gRPC beside encoding in process
     python scripts/bench.py service           the server under load, at idle and overloaded
+    python scripts/bench.py batch             whole data sets: engines, workers, memory, resuming
+    python scripts/bench.py cost              core-seconds of tokens, for scripts/scale.py
     python scripts/bench.py inr --images PICTURES --clips CLIPS
                                               curves and speed beside formats, and HNeRV
     python scripts/bench.py import            importing the package, beside importing numpy

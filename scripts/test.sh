@@ -3,8 +3,8 @@
 #
 #   scripts/test.sh [PYTEST ARGUMENT...]
 #
-# The environment is .venv-test, or the folder in OMNICODEC_VENV, and is kept for the next run, as is
-# that of tritonclient beside it.
+# The environment is .venv-test, or the folder in OMNICODEC_VENV, and is kept for the next run, as are
+# that of tritonclient and the folder of mosaicml-streaming beside it.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib/environment.sh"
 
@@ -33,6 +33,19 @@ if cmp -s "$NEEDED" "$TRITON/requirements.txt" ||
     export OMNICODEC_TRITON_PYTHON=$TRITON/bin/python
 else
     echo "warning: tritonclient cannot be installed here, so its tests are SKIPPED" >&2
+fi
+
+# It needs an older NumPy than requirements.lock has, and works with a newer one.
+STREAMING=$VENV-streaming
+NEEDED=tests/service/batch/sinks/requirements.txt
+say "mosaicml-streaming, which judges MDS data sets: $STREAMING"
+if cmp -s "$NEEDED" "$STREAMING/requirements.txt" ||
+    { rm -rf "$STREAMING" &&
+        (cd / && pip_install "$VENV" ${QUIET:+-q} --no-deps --target "$STREAMING" -r "$ROOT/$NEEDED") &&
+        cp "$NEEDED" "$STREAMING/requirements.txt"; }; then
+    export OMNICODEC_STREAMING=$STREAMING
+else
+    echo "warning: mosaicml-streaming cannot be installed here, so its test is SKIPPED" >&2
 fi
 
 say "wheel"

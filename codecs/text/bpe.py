@@ -125,6 +125,11 @@ class BPECodec(ShippedCodec[Text]):
             raise InvalidInput("long tokens can go first in byte-level BPE only")
         return cls(content, engine, spec, prior)
 
+    @property
+    def pieces(self) -> Mapping[str, int]:
+        """The id of each piece, as the vocabulary spells it; added tokens are among them."""
+        return self._vocabulary
+
     def to_json(self) -> bytes:
         """Return the vocabulary as a `tokenizer.json`, which Hugging Face libraries open."""
         return self._engine.to_str().encode()

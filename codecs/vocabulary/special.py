@@ -13,12 +13,15 @@ ids behind the last codebook; no id that was there before changes.
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
 from typing import Final
 
 CONTROL: Final = ("<|pad|>", "<|bos|>", "<|eos|>", "<|hole|>", "<|text|>", "<|extent|>", "<|,|>")
 PAD, BOS, EOS, HOLE, TEXT, EXTENT, COMMA = range(len(CONTROL))
 
 GRID_SIDE: Final = 32
+MAX_INTEGER: Final = (1 << 56) - 1
+"""The largest integer that digits spell: 7 of them; more is not a size of anything."""
 MAX_CODECS: Final = 128
 
 DIGITS_AT: Final = 32
@@ -52,6 +55,25 @@ def write_integers(values: list[int]) -> list[int]:
         size = (value.bit_length() + 7) // 8 or 1
         tokens += [DIGITS_AT + digit for digit in value.to_bytes(size, "big")]
     return tokens
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return a name such as `<|image|>`, or `<|omni:image|>` where that one is taken."""
+    while name in taken:
+        name = f"<|omni:{name[2:]}"
+    return name
+
+
+def mark_names(codecs: Iterable[tuple[str, str]]) -> list[str]:
+    """Return what marks the parts of each codec, given as `(name, modality)`.
+
+    The first codec of a modality is marked by that alone, further ones by their name; so are
+    those of text, since `<|text|>` is another token.
+    """
+    marks = ["text"]
+    for name, modality in codecs:
+        marks.append(name if modality in marks else modality)
+    return marks[1:]
 
 
 def names(marks: list[str]) -> list[str]:

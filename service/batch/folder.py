@@ -29,6 +29,7 @@ from typing import IO, Final
 
 from omnicodec.codecs import CorruptStream, InvalidInput, Unavailable
 from omnicodec.codecs.files import read_all
+from omnicodec.codecs.vocabulary import Vocabulary
 from omnicodec.service.batch.documents import Reject
 from omnicodec.service.batch.records import FileFacts, Record
 
@@ -146,10 +147,21 @@ class Folder:
             raise CorruptStream(f"{path}: it is the record of shard {found.shard}")
         return found
 
+    def save(self, vocabulary: Vocabulary) -> None:
+        """Write `vocabulary.json`, and the text vocabulary beside it where it has one."""
+        own = self.vocabulary.name
+        files = vocabulary.files(own)
+        for name in sorted(files, key=lambda name: name == own):  # what it names comes first
+            self.write(self.path / name, [files[name]])
+
+    def rejects_bytes(self, shard: int) -> bytes:
+        """Return the lines of the rejects of a committed shard."""
+        path = self.rejects_of(shard)
+        return read_all(path) if path.exists() else b""
+
     def read_rejects(self, shard: int) -> list[Reject]:
         """Return the rejects of a committed shard; raises `CorruptStream` when damaged."""
-        path = self.rejects_of(shard)
-        return parse_rejects(read_all(path), path) if path.exists() else []
+        return parse_rejects(self.rejects_bytes(shard), self.rejects_of(shard))
 
 
 @contextlib.contextmanager
@@ -283,6 +295,7 @@ _OURS: Final[Mapping[str, bool]] = {
     "job.json": False,
     "plan.jsonl": False,
     "vocabulary.json": False,
+    "vocabulary.tokenizer.json": False,
     "manifest.json": False,
     "rejects.jsonl": False,
     "data": True,

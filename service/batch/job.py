@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from omnicodec.codecs import FingerprintMismatch, InvalidInput, describe, load
+from omnicodec.codecs import CorruptStream, FingerprintMismatch, InvalidInput, describe, load
 from omnicodec.codecs.registry import AnyCodec
 from omnicodec.service.batch.sources.base import SourceSpec
 
@@ -59,7 +59,8 @@ class Job:
     `codecs` has one choice a modality; `vocabulary` is the SHA-256 of `vocabulary.json`. `format`
     names a sink, `layout` is one of `sinks.base.LAYOUTS`; `length` and `packing` are of packed
     sequences ("best-fit" or "concatenate"). Shards have at most about `shard_items` items and
-    `shard_bytes` bytes of sources.
+    `shard_bytes` bytes of sources. `device` is the kind that networks run on, "cpu" or "cuda":
+    their last bits differ between kinds, and so may a token here and there.
     """
 
     sources: tuple[SourceSpec, ...]
@@ -73,6 +74,7 @@ class Job:
     eos: bool = True
     shard_items: int = 1024
     shard_bytes: int = 1 << 28
+    device: str = "cpu"
     limits: ItemLimits = field(default_factory=ItemLimits)
     version: int = 1
 
@@ -86,7 +88,12 @@ class Job:
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        return {"format_of_job": _FORMAT, **asdict(self)}
+        sources = [source.to_json() for source in self.sources]
+        return {"format_of_job": _FORMAT, **asdict(self), "sources": sources}
+
+    def to_bytes(self) -> bytes:
+        """Return the content of `job.json`."""
+        return (json.dumps(self.to_json(), indent=1) + "\n").encode()
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Job:
@@ -105,3 +112,39 @@ class Job:
             )
         except (KeyError, TypeError, ValueError) as e:
             raise InvalidInput(f"not a job of this version of omnicodec: {e}") from e
+
+
+def parse_job(data: bytes, path: Path) -> Job:
+    """Return the job in a file's content; raises `CorruptStream` for anything else."""
+    try:
+        return Job.from_json(json.loads(data))
+    except (ValueError, AttributeError, InvalidInput) as e:
+        raise CorruptStream(f"{str(path)!r}: {e}") from e
+
+
+def differences(first: Job, second: Job) -> list[tuple[str, Any, Any]]:
+    """Return what differs between jobs: names such as "codecs.image.quality", and both values."""
+    one, other = _flat(first), _flat(second)
+    names = dict.fromkeys([*one, *other])
+    return [
+        (name, one.get(name), other.get(name)) for name in names if one.get(name) != other.get(name)
+    ]
+
+
+def _flat(job: Job) -> dict[str, Any]:
+    """Return the values in a job by name; the codecs have those of their modalities."""
+    value = job.to_json()
+    value["codecs"] = {choice["modality"]: choice for choice in value["codecs"]}
+    found: dict[str, Any] = {}
+
+    def take(name: str, value: Any) -> None:
+        if isinstance(value, list | tuple):
+            value = dict(enumerate(value, 1))
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                take(f"{name}.{key}" if name else str(key), inner)
+        else:
+            found[name] = value
+
+    take("", value)
+    return found

@@ -3,15 +3,15 @@
 `plan.jsonl` has a line a shard, and a last one of totals, without which it is not whole:
 
     {"shard": 0, "slices": [[0, "a.tar", 0, 1000, 1000, 52428800, []]]}
-    {"shards": 1, "sources": [{"slices": 1, "items": 1000, "unknown": 0, "nbytes": 52428800}]}
+    {"shards": 1, "sources": [{"kind": "tar", "slices": 1, "items": 1000, "unknown": 0, ...}]}
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,15 +21,16 @@ from numpy.typing import NDArray
 from omnicodec.codecs import CorruptStream, InvalidInput
 from omnicodec.service.batch.folder import Folder
 from omnicodec.service.batch.job import Job
-from omnicodec.service.batch.sources.base import Slice
+from omnicodec.service.batch.sources.base import Slice, SourceSpec
 
 _PIECE: Final = 1 << 24
 
 
 @dataclass(slots=True)
 class Totals:
-    """What a plan has of one source: items that are counted, and slices whose items are not."""
+    """What a plan has of one source: its kind, items that are counted, slices where none are."""
 
+    kind: str = ""
     slices: int = 0
     items: int = 0
     unknown: int = 0
@@ -60,12 +61,19 @@ def shards_of(slices: Iterable[Slice], items: int, nbytes: int) -> Iterator[list
         yield shard
 
 
-def slices_of(job: Job) -> Iterator[Slice]:
-    """Yield the slices of all sources of a job; raises what `Source.slices` raises."""
+def slices_of(specs: Sequence[SourceSpec], items: int, nbytes: int) -> Iterator[Slice]:
+    """Yield the slices of all sources; raises what `Source.slices` raises."""
     from omnicodec.service.batch.sources import open_source
 
-    for number, spec in enumerate(job.sources):
-        yield from open_source(spec, number).slices(job.shard_items, job.shard_bytes)
+    for number, spec in enumerate(specs):
+        yield from open_source(spec, number).slices(items, nbytes)
+
+
+def specs_of(job: Job) -> list[SourceSpec]:
+    """Return the sources of a job, each with its kind; raises what `kind_of` raises."""
+    from omnicodec.service.batch.sources import kind_of
+
+    return [replace(spec, kind=spec.kind or kind_of(spec.location)) for spec in job.sources]
 
 
 def write_plan(job: Job, path: Path) -> None:
@@ -74,10 +82,12 @@ def write_plan(job: Job, path: Path) -> None:
     Raises what `Source.slices` raises, and `InvalidInput` when the sources have nothing at all.
     """
     folder = Folder(path.parent)
-    totals = [Totals() for _ in job.sources]
+    specs = specs_of(job)
+    totals = [Totals(spec.kind) for spec in specs]
+    slices = slices_of(specs, job.shard_items, job.shard_bytes)
     count = 0
     with folder.writing(path) as file:
-        for shard in shards_of(slices_of(job), job.shard_items, job.shard_bytes):
+        for shard in shards_of(slices, job.shard_items, job.shard_bytes):
             for piece in shard:
                 totals[piece.source].add(piece)
             file.write(_line({"shard": count, "slices": [piece.to_json() for piece in shard]}))
@@ -134,6 +144,14 @@ class Plan:
             raise InvalidInput(f"cannot read {str(self.path)!r}: {e.strerror}") from e
         except (ValueError, KeyError, TypeError, IndexError) as e:
             raise CorruptStream(f"{str(self.path)!r}: line {shard + 1}: {e}") from e
+
+    def specs(self, job: Job) -> list[SourceSpec]:
+        """Return the sources of its job with the kinds that they had when it was made.
+
+        What is there now may look otherwise, and need not be looked at.
+        """
+        kinds = (total.kind for total in self.sources)
+        return [replace(spec, kind=kind) for spec, kind in zip(job.sources, kinds, strict=True)]
 
     @property
     def items(self) -> int | None:

@@ -9,12 +9,16 @@ import typer
 from omnicodec.service.cli.command import PlainGroup
 from omnicodec.service.cli.commands import (
     codecs,
+    detokenize,
     evaluate,
     info,
+    report,
     serve,
     streams,
+    tokenize,
     tokens,
     train,
+    verify,
     warm,
 )
 from omnicodec.service.cli.options import state_of
@@ -104,7 +108,10 @@ def _globals(
         raise typer.Exit(2)
 
 
-for _module in (codecs, tokens, streams, info, evaluate, train, serve, warm):
+for _module in (
+    codecs, tokens, streams, info, verify, tokenize, detokenize, report, evaluate, train, serve,
+    warm,
+):  # fmt: skip
     for _command in _module.COMMANDS:
         by_server(_command).add_to(app)
 

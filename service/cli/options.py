@@ -43,7 +43,8 @@ def _quality(value: int | None) -> int | None:
 _UNITS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
 
 
-def _size(text: str) -> int:
+def parse_size(text: str) -> int:
+    """Return the bytes of a size such as "4000", "100k" or "2MiB"; raises `BadParameter`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kKMG]?i?)B?", text)
     unit = found[2].replace("K", "k") if found else ""
     unit = unit.replace("ki", "Ki")
@@ -152,7 +153,7 @@ TargetSize = Annotated[
     typer.Option(
         "--target-size",
         metavar="BYTES",
-        parser=_size,
+        parser=parse_size,
         help="End as soon as the result is this small, such as 100k or 2M; with --target-psnr, as "
         "soon as it is both. Default: when they are done.",
     ),

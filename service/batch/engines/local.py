@@ -30,14 +30,10 @@ WRITE_SHARD: Final = "omnicodec.service.batch.shards:write_shard"
 PATIENCE: Final = 600.0
 """Seconds without a sign of life after which a worker is taken for lost."""
 
-_THREADS: Final = (
-    "OMNICODEC_THREADS",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "RAYON_NUM_THREADS",
-)
+_THREADS: Final = ("OMNICODEC_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS")
+_ONE: Final = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+"""Floats may be added up in another order by more threads, and tokens must not depend on those."""
+
 _TICK: Final = 1.0
 _STARTS: Final = 3
 _LAST_SECONDS: Final = 5.0
@@ -95,6 +91,7 @@ class LocalEngine(Engine):
                 env={
                     **os.environ,
                     **dict.fromkeys(_THREADS, str(threads)),
+                    **_ONE,
                     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                 },
             )
@@ -261,7 +258,7 @@ class _Crew:
 
 def error_of(name: str, text: str, trace: str) -> Exception:
     """Return the error that a worker told of: one of `codecs.errors`, else a `RuntimeError`."""
-    kind = getattr(errors, name, None)
+    kind = getattr(errors, name, RuntimeError)
     known = isinstance(kind, type) and issubclass(kind, errors.OmnicodecError)
     error: Exception = kind(text) if known else RuntimeError(text)
     error.add_note(trace)

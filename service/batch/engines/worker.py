@@ -59,8 +59,8 @@ def main() -> None:
         reading, writing = ends.makefile("rb"), ends.makefile("wb")
     # Libraries print, and what they print is no message.
     with open(os.devnull, "r+b") as nothing:
-        for number in (0, 1):
-            os.dup2(nothing.fileno(), number)
+        for standard in (0, 1):
+            os.dup2(nothing.fileno(), standard)
     folder, device, threads, number, function = Path(sys.argv[1]), *sys.argv[2:6]
     orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(reading, orders), daemon=True).start()

@@ -15,9 +15,10 @@ class SourceSpec:
     """A source as a job names it: a location, and how to read what is there.
 
     `location` is a path, a glob or a URL that fsspec knows; `kind` one of `sources.KINDS`, or
-    empty for what the location tells. `columns` maps a column or member of a record to what it is:
-    a modality, "document" for a list of parts, or "key"; without it the names tell. `modality` is
-    that of files whose names do not tell.
+    empty for what the location tells. `columns` maps a column or member of a record to what it is,
+    in the order of an item's parts: a modality, "document" for a list of parts, "file" for the name
+    of a file nearby, or "key"; without it the names tell. `modality` is that of files whose names
+    do not tell.
     """
 
     location: str
@@ -26,11 +27,12 @@ class SourceSpec:
     modality: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "columns": dict(self.columns)}
+        # The order of columns is that of parts, and sorting keys must not lose it.
+        return {**asdict(self), "columns": [list(pair) for pair in self.columns.items()]}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> SourceSpec:
-        return cls(**value)
+        return cls(**{**value, "columns": dict(value.get("columns", {}))})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,15 @@ class Slice:
 
     @classmethod
     def from_json(cls, value: list[Any]) -> Slice:
-        return cls(*value[:-1], tuple(value[-1]))
+        source, path, start, stop, items, nbytes, files = value
+        return cls(source, path, start, stop, items, nbytes, tuple(files))
 
 
 class Source(ABC):
     """Items in an order that never changes, cut into slices before any is read."""
+
+    max_bytes: int | None = None
+    """The largest item that is read; larger ones are rejects, unread where their size is known."""
 
     def __init__(self, spec: SourceSpec, number: int) -> None:
         self.spec, self.number = spec, number

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnicodec.codecs import InvalidInput
-from omnicodec.codecs.vocabulary.patterns import PATTERNS, lay_out, patch, take_up, unpatch
+from omnicodec.codecs.vocabulary.patterns import (
+    PATTERNS,
+    from_patches,
+    into_patches,
+    lay_out,
+    patch,
+    take_up,
+    unpatch,
+)
 
 A = np.array([[1, 2, 3], [11, 12, 13], [21, 22, 23]], np.int32)
 
@@ -54,3 +62,22 @@ def test_patching_is_a_view(values: list[int], k: int) -> None:
     patches = patch(ids, k, pad=99)
     assert patches.shape == (-(-len(values) // k), k)
     assert unpatch(patches, pad=99).tolist() == values
+
+
+def test_patches() -> None:
+    flat = lay_out(A, "flat", 1, -1)
+    assert into_patches(flat, 4, -2).tolist() == [
+        [1, 12, 23],
+        [11, 22, -2],
+        [21, 3, -2],
+        [2, 13, -2],
+    ]
+    assert into_patches(A[:2], 2, -2).tolist() == [[1, 3], [11, 13], [2, -2], [12, -2]]
+
+
+@given(st.integers(1, 4), st.integers(0, 9), st.integers(1, 7))
+def test_from_patches_inverts_into_patches(rows: int, steps: int, k: int) -> None:
+    columns = np.arange(rows * steps, dtype=np.int32).reshape(rows, steps)
+    patches = into_patches(columns, k, -2)
+    assert patches.shape == (rows * k, -(-steps // k))
+    assert np.array_equal(from_patches(patches, k, -2), columns)

@@ -2,87 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from omnicodec.codecs import (
-    CodecSpec,
-    FingerprintMismatch,
-    InvalidInput,
-    Tokens,
-    UnknownCodec,
-    Vocabulary,
-)
+from omnicodec.codecs import FingerprintMismatch, InvalidInput, Tokens, UnknownCodec, Vocabulary
 from omnicodec.codecs.vocabulary import special
 
-TEXT = CodecSpec(
-    name="text/bytes", version=1, modality="text", summary="", fingerprint="0" * 16,
-    codebook_sizes=(256,), covers={"bytes": 1},
-)  # fmt: skip
-IMAGE = CodecSpec(
-    name="image/vq", version=1, modality="image", summary="", fingerprint="1" * 16,
-    codebook_sizes=(65536,), covers={"height": 16, "width": 16}, extent=("height", "width"),
-    grid_rank=2,
-)  # fmt: skip
-AUDIO = CodecSpec(
-    name="audio/rvq", version=1, modality="audio", summary="", fingerprint="2" * 16,
-    codebook_sizes=(7, 5, 3), covers={"seconds": 0.02}, extent=("samples", "rate"),
-)  # fmt: skip
-FINE = CodecSpec(
-    name="image/fine", version=1, modality="image", summary="", fingerprint="3" * 16,
-    codebook_sizes=(16, 16), covers={"height": 8, "width": 8}, extent=("height", "width"),
-    grid_rank=2,
-)  # fmt: skip
-SPECS = {spec.name: spec for spec in (TEXT, IMAGE, AUDIO, FINE)}
-
-
-def make(spec: CodecSpec, grid: tuple[int, ...], extent: dict[str, int], seed: int = 0) -> Tokens:
-    rng = np.random.default_rng(seed)
-    n = int(np.prod(grid))
-    ids = np.stack([rng.integers(0, size, n) for size in spec.codebook_sizes]).astype(np.int32)
-    return Tokens(spec.name, spec.fingerprint, ids, grid, extent)
-
-
-def text(data: bytes) -> Tokens:
-    ids = np.frombuffer(data, np.uint8).astype(np.int32)[None]
-    return Tokens(TEXT.name, TEXT.fingerprint, ids, (len(data),))
-
-
-@st.composite
-def parts(draw: st.DrawFn) -> Tokens:
-    kind = draw(st.sampled_from(sorted(SPECS)))
-    seed = draw(st.integers(0, 2**32 - 1))
-    if kind == "text/bytes":
-        return text(draw(st.binary(max_size=12)))
-    if kind == "audio/rvq":
-        t = draw(st.integers(0, 9))
-        return make(AUDIO, (t,), {"samples": draw(st.integers(0, 10**12)), "rate": 24000}, seed)
-    spec = SPECS[kind]
-    h, w = draw(st.integers(0, 40)), draw(st.integers(0, 3))
-    cell = int(spec.covers["height"])
-    cut = draw(st.sampled_from([0, 0, 5]))
-    extent = {"height": max(0, h * cell - cut), "width": w * cell}
-    return make(spec, (h, w), extent, seed)
-
-
-documents = st.lists(parts(), max_size=6)
-patterns = st.sampled_from(["flat", "parallel", "delay"])
-
-
-def vocabulary(pattern: str = "flat") -> Vocabulary:
-    return Vocabulary.build([IMAGE, AUDIO, TEXT, FINE], pattern)
+from .documents import (
+    AUDIO,
+    FINE,
+    IMAGE,
+    SPECS,
+    TEXT,
+    documents,
+    make,
+    patches,
+    patterns,
+    text,
+    vocabulary,
+)
 
 
 @settings(deadline=None, max_examples=200)
-@given(documents, patterns, st.booleans(), st.booleans())
-def test_unpack_inverts_pack(document: list[Tokens], pattern: str, bos: bool, eos: bool) -> None:
-    ours = vocabulary(pattern)
+@given(documents, patterns, patches, st.booleans(), st.booleans())
+def test_unpack_inverts_pack(
+    document: list[Tokens], pattern: str, patch: int, bos: bool, eos: bool
+) -> None:
+    ours = vocabulary(pattern, patch)
     ids = ours.pack(document, bos=bos, eos=eos)
     assert ids.dtype == np.int32
-    assert ids.ndim == (1 if pattern == "flat" else 2)
+    assert ids.flags.c_contiguous
+    assert ids.shape[:-1] == (() if ours.rows == 1 else (ours.rows,))
     assert ours.unpack(ids) == document
+    assert ours.unpack(ids.astype(np.uint64)) == document
+
+
+@given(patterns, st.binary(max_size=20), st.booleans(), st.booleans())
+def test_a_text_alone_is_packed_as_among_others(
+    pattern: str, data: bytes, bos: bool, eos: bool
+) -> None:
+    """The short way of one text agrees with the long way."""
+    ours = vocabulary(pattern)
+    alone = ours.pack([text(data)], bos=bos, eos=eos)
+    picture = make(IMAGE, (1, 1), {"height": 16, "width": 16})
+    among = ours.pack([picture, text(data)], bos=bos, eos=eos)
+    before = ours.pack([picture]).shape[-1]
+    assert np.array_equal(np.delete(among, slice(int(bos), before + bos), axis=-1), alone)
+    assert alone.base is None
+    wrong = Tokens(TEXT.name, TEXT.fingerprint, np.full((1, 3), 256, np.int32), (3,))
+    with pytest.raises(InvalidInput, match="out of range"):
+        ours.pack([wrong])
 
 
 @settings(deadline=None, max_examples=300)
@@ -128,6 +101,9 @@ def test_the_error_names_the_first_wrong_position() -> None:
     ids[5] = 65
     with pytest.raises(InvalidInput, match=r"^position 5 \(text/bytes:65\): no code of codebook 0"):
         ours.unpack(ids)
+    with pytest.raises(InvalidInput, match=r"^position 5 \(text/bytes:65\): .* has no end mark"):
+        ours.unpack(ids[:-1])
+    ids[5] = ours.special_at + special.COUNT
     with pytest.raises(InvalidInput, match=r"^position 2 \(<\|image\|>\): .* has no end mark"):
         ours.unpack(ids[:-1])
     with pytest.raises(InvalidInput, match="position 1: id 99999999"):
@@ -154,6 +130,23 @@ def test_layout_of_a_document_is_as_documented() -> None:
     assert names[-2:] == ["<|/image|>", "<|eos|>"]
 
 
+@given(documents, patterns, patches, st.integers(1, 5))
+def test_documents_mean_the_same_after_a_codec_was_added(
+    document: list[Tokens], pattern: str, patch: int, books: int
+) -> None:
+    """Where no codec has more codebooks than before, the ids are the same as well."""
+    before = vocabulary(pattern, patch)
+    spec = replace(AUDIO, name="audio/new", codebook_sizes=(9,) * books)
+    after = before.extend(spec)
+    assert after.entries[:-1] == before.entries
+    ids = before.pack(document, eos=True)
+    assert after.unpack(ids) == document
+    if books <= 3:
+        assert np.array_equal(after.pack(document, eos=True), ids)
+    for token in (0, before.special_at, before.size - 1):
+        assert after.name_of(token) == before.name_of(token)
+
+
 def test_adding_a_codec_moves_no_id() -> None:
     before = Vocabulary.build([IMAGE, AUDIO])
     after = before.extend(FINE)
@@ -177,14 +170,53 @@ def test_ranges_cover_every_id_once() -> None:
     assert len(ours.special_tokens) == special.COUNT
 
 
-def test_save_and_load(tmp_path) -> None:
-    ours = vocabulary("delay")
-    ours.save(tmp_path)
-    assert Vocabulary.load(tmp_path) == ours
-    assert Vocabulary.load(tmp_path / "vocabulary.json") == ours
-    (tmp_path / "vocabulary.json").write_text("{}")
-    with pytest.raises(InvalidInput, match="is not a vocabulary"):
-        Vocabulary.load(tmp_path)
+def test_text_as_a_part_has_a_mark_of_its_own() -> None:
+    """`<|text|>` is the mark between two texts, and no codec's."""
+    ours = Vocabulary.build([TEXT, replace(TEXT, name="text/other"), IMAGE])
+    assert len(ours.special_tokens) == special.COUNT
+    assert ours.special_tokens["<|text|>"] == 256 + special.TEXT
+    assert ours.special_tokens["<|text/other|>"] == 256 + special.MARKS_AT
+    assert ours.special_tokens["<|image|>"] == 256 + special.MARKS_AT + 2
+
+
+def test_text_alone_has_special_tokens_too() -> None:
+    ours = Vocabulary.build([TEXT])
+    assert ours.size == 256 + special.COUNT == ours.extend(IMAGE).size - 65536
+    ids = ours.pack([text(b"a"), text(b"b")], bos=True, eos=True)
+    assert ids.max() < ours.size
+    assert ours.unpack(ids) == [text(b"a"), text(b"b")]
+
+
+def test_names_of_all_ids_differ() -> None:
+    ours = vocabulary()
+    names = list(ours.names())
+    assert len(set(names)) == len(names) == ours.size - ours.special_at
+    assert names[ours.id_range("image/fine", 1)[3] - 256] == "<|image/fine.1:3|>"
+    assert ours.name_of(ours.id_range("image/fine", 1)[3]) == "image/fine.1:3"
+    for token in (-1, ours.size):
+        with pytest.raises(InvalidInput, match="is not in 0.."):
+            ours.name_of(token)
+
+
+def test_patches_as_documented() -> None:
+    ours = Vocabulary.build([TEXT], patch=3)
+    assert ours.rows == 3
+    a, b, c, d = b"abcd"
+    assert ours.pack([text(b"abcd")]).tolist() == [[a, d], [b, ours.pad], [c, ours.pad]]
+    assert ours.pack([]).shape == (3, 0)
+    with pytest.raises(InvalidInput, match="has 3 rows"):
+        ours.unpack([a, b, c])
+    for patch in (0, -1, 1 << 17):
+        with pytest.raises(InvalidInput, match="patches are made of"):
+            Vocabulary.build([TEXT], patch=patch)
+
+
+def test_only_padding_that_belongs_there_is_taken_off() -> None:
+    ours = Vocabulary.build([TEXT], patch=3)
+    ids = ours.pack([text(b"ab")])
+    assert ours.unpack(ids) == [text(b"ab")]
+    with pytest.raises(InvalidInput, match=r"position 2 \(<\|pad\|>\): no part can begin here"):
+        ours.unpack(np.concatenate([ids, np.full((3, 1), ours.pad)], axis=1))
 
 
 def test_what_the_vocabulary_does_not_hold_is_refused() -> None:
@@ -206,3 +238,21 @@ def test_what_the_vocabulary_does_not_hold_is_refused() -> None:
         Vocabulary.build([IMAGE], "spiral")
     with pytest.raises(InvalidInput, match="each once"):
         Vocabulary.build([IMAGE, IMAGE])
+    with pytest.raises(InvalidInput, match="is over"):
+        Vocabulary.build([replace(IMAGE, codebook_sizes=(1 << 30, 1 << 30))])
+    with pytest.raises(InvalidInput, match="1 or more codes"):
+        Vocabulary.build([replace(IMAGE, codebook_sizes=())])
+
+
+def test_sizes_that_cannot_be_written_are_refused() -> None:
+    """What `pack` writes, `unpack` reads: no integer has more than 7 digits of 8 bits."""
+    ours = vocabulary()
+    largest = make(AUDIO, (1,), {"samples": (1 << 56) - 1, "rate": 0})
+    assert ours.unpack(ours.pack([largest])) == [largest]
+    for samples in (1 << 56, -1):
+        with pytest.raises(InvalidInput, match="sizes are 0 to"):
+            ours.pack([make(AUDIO, (1,), {"samples": samples, "rate": 0})])
+    with pytest.raises(InvalidInput, match="sizes are 0 to"):
+        ours.pack([make(IMAGE, (1 << 56, 0), {"height": 0, "width": 0})])
+    with pytest.raises(InvalidInput, match="another layout"):
+        ours.pack([make(AUDIO, (1,), {"samples": 1, "frames": 0})])

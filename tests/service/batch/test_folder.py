@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -93,7 +94,7 @@ def test_commit_ended_anywhere_is_whole_or_is_not(
     class EndedError(BaseException):
         pass
 
-    place: Any = {"fsync": os, "replace": Path, "rmtree": module.shutil}[call]
+    place: Any = {"fsync": os, "replace": Path, "rmtree": shutil}[call]
     real, reached = getattr(place, call), 0
     wanted = None
     for limit in range(1, 20):

@@ -27,7 +27,7 @@ slices = st.builds(
 
 
 def job(**fields: object) -> Job:
-    sources = tuple(SourceSpec(location=str(n)) for n in range(4))
+    sources = tuple(SourceSpec(location=str(n), kind="tar") for n in range(4))
     common = {"sources": sources, "codecs": (), "vocabulary": "", "format": "parquet"}
     return Job(**{**common, "layout": "raw", **fields})  # type: ignore[arg-type]
 
@@ -52,7 +52,7 @@ def test_shards_keep_the_order_and_the_limits(found: list[Slice], items: int, nb
 def planned(monkeypatch: pytest.MonkeyPatch) -> list[Slice]:
     """Return the list of the slices that a job has."""
     found: list[Slice] = []
-    monkeypatch.setattr(module, "slices_of", lambda _: iter(found))
+    monkeypatch.setattr(module, "slices_of", lambda *_: iter(found))
     return found
 
 
@@ -65,6 +65,8 @@ def test_plan_is_read_as_it_was_written(tmp_path: Path, planned: list[Slice]) ->
     assert len(plan) == 10
     assert [piece for shard in range(10) for piece in plan[shard]] == planned
     assert (plan.items, plan.nbytes) == (100, 2000)
+    plain = job(sources=(SourceSpec(location="a"),) * 4)
+    assert [spec.kind for spec in plan.specs(plain)] == ["tar"] * 4
     assert [total.slices for total in plan.sources] == [10, 10, 0, 0]
     for shard in (-1, 10):
         with pytest.raises(IndexError):
@@ -87,7 +89,7 @@ def test_plan_that_fails_is_not_there(
         write_plan(job(), tmp_path / "plan.jsonl")
     assert not planned
 
-    def broken(_: Job) -> Iterator[Slice]:
+    def broken(*_: object) -> Iterator[Slice]:
         yield Slice(0, "a", 0, 1, 1, 1)
         raise InvalidInput("the second is not there")
 

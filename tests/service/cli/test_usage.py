@@ -16,8 +16,8 @@ Cli = Callable[..., Any]
 pytestmark = pytest.mark.usefixtures("folder")
 
 COMMANDS = (
-    "codecs", "encode", "decode", "compress", "decompress", "info", "verify", "evaluate", "train",
-    "serve", "warm",
+    "codecs", "encode", "decode", "compress", "decompress", "info", "verify", "tokenize",
+    "detokenize", "report", "evaluate", "train", "serve", "warm",
 )  # fmt: skip
 
 
