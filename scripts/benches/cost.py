@@ -120,9 +120,9 @@ def _media(
     side = options.side
     if modality == "image":
         with tempfile.TemporaryDirectory() as name:
-            jpegs(Path(name) / "a", min(count, 8), side)
+            jpegs(Path(name) / "a", count, side)
             found = [Image.open(path) for path in sorted((Path(name) / "a").iterdir())]
-        return (found * count)[:count], f"{side}x{side} pixels", "pixel", side * side
+        return found, f"{side}x{side} pixels", "pixel", side * side
     if modality == "audio":
         sounds = [_sound(n) for n in range(max(1, count // 8))]
         return sounds, f"{_SOUND_SECONDS} seconds, mono", "second", _SOUND_SECONDS
