@@ -10,7 +10,7 @@ from typing import Any
 
 from omnicodec.codecs.codec import CodecSpec
 from omnicodec.codecs.errors import InvalidInput, UnknownCodec
-from omnicodec.codecs.hub.families import Family, family_of
+from omnicodec.codecs.hub.families import Family, family_of, unsupported
 from omnicodec.codecs.hub.files import CONFIG, Snapshot, read_json
 from omnicodec.codecs.hub.hub_codec import HubCodec
 from omnicodec.codecs.hub.prior import prior_stamp
@@ -82,15 +82,19 @@ def is_known(folder: Path) -> bool:
         return False
     try:
         config = read_json(folder / CONFIG)
-        family_of(config, folder)
+        family = family_of(config, folder)
     except InvalidInput:
         return False
-    return "codec" not in config  # exports of our own name theirs
+    # Exports of our own name theirs, and paths of a tokenizer.json are for `text/bpe`.
+    return bool(family.values) and "codec" not in config
 
 
 def _named(name: str) -> Found:
     if name not in _by_name:
-        raise UnknownCodec(f"{name} is a published codec that is not open here: name it with -c")
+        raise UnknownCodec(
+            f"{name} is a published codec that is not open here: name it with -c, or for a server "
+            "with --preload"
+        )
     return _by_name[name]
 
 
@@ -104,7 +108,7 @@ def _find(reference: Reference) -> Found:
     else:
         folder, revision = reference.folder, ""
     config = read_json(folder / CONFIG) if (folder / CONFIG).exists() else {}
-    if not config and not any(folder.glob("*.json")):
+    if not (config or any(folder.glob("*.json")) or unsupported(config, folder)):
         raise InvalidInput(f"{str(folder)!r} has no {CONFIG}")
     family = family_of(config, folder)
     snapshot = Snapshot(

@@ -13,6 +13,8 @@ from omnicodec.service.cli.naming import STDIN, shown_name
 from omnicodec.service.cli.pipes import Pipe
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from omnicodec.codecs import CodecSpec, Media
     from omnicodec.codecs.codec import Settings
     from omnicodec.codecs.media.raw_video import RawVideo
@@ -24,6 +26,14 @@ def named(codec: str) -> str | Path:
 
     known = codec.partition("@")[0] in available()
     return Path(codec) if codec and not known and Path(codec).exists() else codec
+
+
+def open_published(codecs: Sequence[str] | None, device: str) -> None:
+    """Open codecs that what is read may name then, as it may not name others from elsewhere."""
+    from omnicodec.codecs import load
+
+    for codec in codecs or ():
+        load(named(codec), device=device)
 
 
 def check_settings(codec: str | Path, settings: Settings) -> None:
@@ -118,12 +128,18 @@ def parse_frames(text: str) -> slice | None:
 
 
 def sound_codec(
-    file: str, source: BinaryIO | Pipe, codec: str, settings: Settings, *, plain: bool
+    file: str,
+    source: BinaryIO | Pipe,
+    codec: str,
+    settings: Settings,
+    *,
+    plain: bool,
+    find: Callable[[str], CodecSpec] | None = None,
 ) -> str:
     """Return the codec that an opened input goes through in pieces, or "" if it does not.
 
-    `plain` says that it is plain samples. Raises `UsageError` for settings that the codec
-    does not have.
+    `plain` says that it is plain samples, `find` what a name means where that is not for this
+    process to say. Raises `UsageError` for settings that the codec does not have.
     """
     from omnicodec.codecs import default_codec, describe
     from omnicodec.codecs.hub.reference import is_hub_name
@@ -145,7 +161,7 @@ def sound_codec(
         name = choose_codec(file, b"", compressing=True)
     if not name:
         return ""
-    spec = describe(name)
+    spec = (find or describe)(name)
     require(spec, settings)
     if not comes_in_pieces(spec):
         return ""

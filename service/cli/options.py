@@ -97,6 +97,18 @@ TokenCodec = Annotated[
     ),
 ]
 
+SetCodecs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--codec",
+        "-c",
+        metavar="CODEC",
+        show_default=False,
+        help="A published codec that made the tokens, hf:owner/name or hf:FOLDER; may be repeated. "
+        "The others are found by what OUT says.",
+    ),
+]
+
 StreamCodec = Annotated[
     str,
     typer.Option(

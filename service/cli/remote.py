@@ -77,8 +77,10 @@ def list_codecs(
     show([server.spec(name) for name in codecs] if codecs else server.client.codecs(), as_json)
 
 
-def info(context: typer.Context, server: Server, file: str, as_json: bool) -> None:
+def info(context: typer.Context, server: Server, file: str, codec: str, as_json: bool) -> None:
     """`omnicodec info`, by the models of a server."""
+    if codec:
+        raise UsageError("a server looks for the codec that a stream names; -c is for here")
     from omnicodec.service.cli.commands.info import show
     from omnicodec.service.cli.survey import survey
 
@@ -210,7 +212,9 @@ def compress(
         with open_input(file) as source:
             sound = ""
             if raw_video is None:
-                sound = sound_codec(file, source, codec, settings, plain=plain is not None)
+                sound = sound_codec(
+                    file, source, codec, settings, plain=plain is not None, find=server.spec
+                )
             if sound:
                 long.check(server.spec(sound))
 
@@ -366,11 +370,12 @@ def _check(server: Server, codec: str, settings: Settings) -> None:
 
 def _check_name(server: Server, codec: str) -> None:
     from omnicodec.codecs import UnknownCodec
+    from omnicodec.codecs.hub.reference import PREFIX
 
     try:
         server.spec(codec)
     except UnknownCodec as e:
-        if Path(codec).exists():
+        if Path(codec.removeprefix(PREFIX)).exists():
             raise UsageError(f"{codec!r} lies here, and a server knows its own codecs") from e
         raise
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from omnicodec.codecs import CodecSpec, CorruptStream, UnknownCodec
+from omnicodec.codecs.hub.prior import find_prior
+from omnicodec.codecs.hub.reference import is_hub_name
 from omnicodec.codecs.registry import describe_named
 from omnicodec.codecs.stream import inspect
 from omnicodec.codecs.stream.chunks import ChunkReader
@@ -20,12 +23,24 @@ Find = Callable[[str], CodecSpec]
 """Returns the spec of a codec by its name; raises `UnknownCodec`."""
 
 
-def survey(stream: bytes, find: Find = describe_named) -> dict[str, Any]:
+def finder(chosen: CodecSpec | None) -> Find:
+    """Return what finds codecs by name: one that was chosen, and those that are known anyway."""
+
+    def find(name: str) -> CodecSpec:
+        return chosen if chosen is not None and chosen.name == name else describe_named(name)
+
+    return find
+
+
+def survey(stream: bytes, find: Find = describe_named, *, priors: bool = False) -> dict[str, Any]:
     """Return what a stream's header says, how many chunks hold, and if it decodes here.
 
-    `find` says what codecs there are. Raises `CorruptStream` when the header cannot be read;
-    damage behind it is a fact.
+    `find` says what codecs there are. With `priors` they are here, and so are all priors that were
+    measured for published ones. Raises `CorruptStream` when the header cannot be read; damage
+    behind it is a fact.
     """
+    if priors:
+        find = _with_priors(stream, find)
     if not inspect(stream).HasField("sound"):
         return {**_facts(stream, len(stream), find), "sound": None}
     heard = _bytes_of_sound(stream)
@@ -38,6 +53,21 @@ def missing(stream: bytes) -> tuple[int, int]:
     header, found = _whole_chunks(stream, False)
     total = math.prod(header.grid)
     return max(0, total - sum(found.values())), total
+
+
+def _with_priors(stream: bytes, find: Find) -> Find:
+    """Return what finds published codecs with the prior that a stream was made with."""
+    header = inspect(stream)
+    prior = header.prior.hex()
+
+    def found(name: str) -> CodecSpec:
+        spec = find(name)
+        if name != header.codec or not is_hub_name(name):
+            return spec
+        known = find_prior(spec.fingerprint, spec.codebook_sizes, prior)
+        return spec if known is None else replace(spec, prior=prior)
+
+    return found
 
 
 def _facts(stream: bytes, size: int, find: Find, *, sound: bool = False) -> dict[str, Any]:

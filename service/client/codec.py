@@ -37,7 +37,7 @@ class _Remote:
 
     def __init__(self, spec: CodecSpec) -> None:
         self.spec = spec
-        self.media_type: type[Media] = media_type(spec.name)
+        self.media_type: type[Media] = media_type(spec)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._name}>"

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from omnicodec.codecs import CodecSpec, Decoder, Encoder, InvalidInput, Media, Tokens
 from omnicodec.codecs.codec import Settings
+from omnicodec.codecs.hub.reference import is_hub_name
 from omnicodec.service import convert
 from omnicodec.service.client import streams
 from omnicodec.service.client.requests import media_type
@@ -15,8 +16,12 @@ from omnicodec.v1 import codec_service_pb2 as pb
 
 
 def pinned(spec: CodecSpec) -> str:
-    """Return the name of a codec in the version that a spec is about."""
-    return f"{spec.name}@{spec.version}"
+    """Return the name of a codec in the version that a spec is about.
+
+    In the name of a published codec an @ stands before a revision; it is its fingerprint that is
+    compared.
+    """
+    return spec.name if is_hub_name(spec.name) else f"{spec.name}@{spec.version}"
 
 
 class _Encoding:
@@ -29,7 +34,7 @@ class _Encoding:
         self._finished = False
 
     def _requests(self, piece: Any) -> Iterator[pb.EncodeStreamRequest]:
-        kind = media_type(self._spec.name)
+        kind = media_type(self._spec)
         if self._finished:
             raise InvalidInput("the stream was finished")
         if not isinstance(piece, kind):
@@ -68,7 +73,7 @@ class _Decoding:
 
     def _media(self, answers: list[Any]) -> Any:
         if answers:
-            return streams.joined_media(answers, media_type(self._spec.name))
+            return streams.joined_media(answers, media_type(self._spec))
         if self._none is None:
             raise InvalidInput("the server gave no media for a stream of no tokens")
         return self._none

@@ -61,12 +61,9 @@ class Requests(Asking):
         return [convert.tokens_from_proto(tokens) for tokens in answers]
 
     def decode(self, tokens: Iterable[Tokens]) -> Steps[list[Media]]:
-        kinds: list[type[Media]] = []
-
         def to_message(item: Tokens) -> media_pb2.Tokens:
             if not isinstance(item, Tokens):
                 raise InvalidInput(f"tokens are Tokens, not {type(item).__name__}")
-            kinds.append(media_type(item.codec))
             return convert.tokens_to_proto(item)
 
         messages = map(to_message, many(tokens))
@@ -77,7 +74,7 @@ class Requests(Asking):
             return (yield from self._decode_pieces(item, grows))
 
         answers = yield from in_batches(self, "Decode", base, "tokens", messages, "items", alone)
-        return list(map(convert.media_from_proto, answers, kinds))
+        return list(map(raw_media, answers))
 
     def compress(self, items: Iterable[Item], codec: str, settings: Settings) -> Steps[list[bytes]]:
         with convert.fitting("settings"):
@@ -91,12 +88,10 @@ class Requests(Asking):
         return (yield from in_batches(self, "Compress", base, "items", messages, "streams", alone))
 
     def decompress(self, streams: Iterable[bytes], *, partial: bool) -> Steps[list[Media]]:
-        kinds: list[type[Media]] = []
-
         def check(stream: bytes) -> bytes:
             if not isinstance(stream, bytes):
                 raise InvalidInput(f"streams are bytes, not {type(stream).__name__}")
-            kinds.append(media_type(inspect(stream).codec))
+            inspect(stream)
             return stream
 
         checked = map(check, many(streams))
@@ -108,7 +103,7 @@ class Requests(Asking):
         answers = yield from in_batches(
             self, "Decompress", base, "streams", checked, "items", alone
         )
-        return list(map(convert.media_from_proto, answers, kinds))
+        return list(map(raw_media, answers))
 
     def _encode_pieces(
         self, item: media_pb2.Media, codec: str, settings: Settings, *, stream: bool
@@ -192,12 +187,14 @@ def media_message(item: Item) -> media_pb2.Media:
     raise InvalidInput(f"items are media, bytes or paths, not {type(item).__name__}")
 
 
-def media_type(codec: str) -> type[Media]:
+def media_type(spec: CodecSpec) -> type[Media]:
     """Return the media class of a codec that need not be known here, only its modality."""
     try:
-        return MODALITIES[codec.partition("/")[0]]
+        return MODALITIES[spec.modality]
     except KeyError:
-        raise UnknownCodec(f"unknown codec {codec!r}") from None
+        raise UnknownCodec(
+            f"{spec.name} is a codec of {spec.modality!r}, which is not known here"
+        ) from None
 
 
 def raw_media(message: media_pb2.Media) -> Media:

@@ -10,20 +10,23 @@ from omnicodec.service.cli.batch import naming
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import plain, print_json
 from omnicodec.service.cli.files import read_input
+from omnicodec.service.cli.media import named
 from omnicodec.service.cli.naming import shown_name
-from omnicodec.service.cli.options import Json
+from omnicodec.service.cli.options import Json, StreamCodec
 
 EPILOG = """\
 \b
 Examples:
   omnicodec info photo.jpg.omc
   omnicodec info photo.jpg.omc --json
+  omnicodec info speech.wav.omc -c hf:facebook/encodec_24khz
 """
 
 
 def info(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE.omc", hidden=True)],
+    codec: StreamCodec = "",
     as_json: Json = False,
 ) -> None:
     """Show what a stream holds and whether it decodes here.
@@ -31,10 +34,12 @@ def info(
     FILE.omc is what compress wrote, or - for stdin. Only checksums are computed, so this is
     quick; `omnicodec verify` decodes.
     """
-    from omnicodec.service.cli.survey import survey
+    from omnicodec.codecs import describe
+    from omnicodec.service.cli.survey import finder, survey
 
+    find = finder(describe(named(codec)) if codec else None)
     with naming(file):
-        facts = survey(read_input(file))
+        facts = survey(read_input(file), find, priors=True)
     show(file, facts, as_json)
 
 
@@ -61,4 +66,4 @@ def _shown(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-COMMANDS = (Command("info", info, "[--json] FILE.omc", EPILOG),)
+COMMANDS = (Command("info", info, "[OPTIONS] FILE.omc", EPILOG),)
