@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from omnicodec.codecs import CorruptStream, Media, OmnicodecError, Tokens, UnknownCodec
+from omnicodec.codecs.hub.reference import is_hub_name
 from omnicodec.codecs.registry import AnyCodec
 from omnicodec.codecs.vocabulary import Vocabulary
 from omnicodec.service.batch.folder import Folder
@@ -131,9 +132,10 @@ class Decoders:
             if choice is None:
                 raise UnknownCodec(f"{name} is not a codec of this data set")
             own = choice.path and name == self.contents.vocabulary.entries[0].name
+            own = own and not is_hub_name(name)
             # A tokenizer of one's own lies in the folder too, and its path may be another's.
             self._open[name] = (
-                self.contents.vocabulary.text_codec() if own else choice.open(self.device)
+                self.contents.vocabulary.text_codec() if own else choice.open_named(self.device)
             )
         return self._open[name]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from omnicodec.codecs import CorruptStream, FingerprintMismatch, InvalidInput, describe, load
-from omnicodec.codecs.registry import AnyCodec
+from omnicodec.codecs.hub.reference import is_hub_name
+from omnicodec.codecs.registry import AnyCodec, load_named
 from omnicodec.service.batch.sources.base import SourceSpec
 
 _FORMAT: Final = "omnicodec.job.v1"
@@ -18,7 +19,10 @@ _FORMAT: Final = "omnicodec.job.v1"
 
 @dataclass(frozen=True, kw_only=True)
 class CodecChoice:
-    """The codec of a modality, with its settings: `name` as `load` takes it, or else `path`."""
+    """The codec of a modality, with its settings: `name` as `load` takes it, or else `path`.
+
+    That of a published codec is a name too: `hf:` with an absolute folder or a pinned revision.
+    """
 
     modality: str
     name: str
@@ -30,13 +34,33 @@ class CodecChoice:
 
     def open(self, device: str) -> AnyCodec:
         """Return the codec; raises `FingerprintMismatch` when it is no longer what it was."""
-        codec = load(Path(self.path) if self.path else self.name, device=device)
+        codec = load(self.place, device=device)
         self.check()
+        return codec
+
+    def open_named(self, device: str) -> AnyCodec:
+        """Return the codec on the word of a data set, which may be a stranger's.
+
+        As `open`, but of published codecs only those that this process has opened are found.
+        Raises `UnknownCodec` and `FingerprintMismatch`.
+        """
+        if not is_hub_name(self.name) and not is_hub_name(self.path):
+            return self.open(device)
+        codec = load_named(self.name, device=device)
+        self._compare(codec.spec.fingerprint)
         return codec
 
     def check(self) -> None:
         """Raise `FingerprintMismatch` when the codec here is not the one that was chosen."""
-        here = describe(Path(self.path) if self.path else self.name).fingerprint
+        self._compare(describe(self.place).fingerprint)
+
+    @property
+    def place(self) -> str | Path:
+        """What `load` opens it by."""
+        path = self.path
+        return (path if is_hub_name(path) else Path(path)) if path else self.name
+
+    def _compare(self, here: str) -> None:
         if here != self.fingerprint:
             raise FingerprintMismatch(
                 f"{self.name} here is {here}, this data set was begun with {self.fingerprint}"

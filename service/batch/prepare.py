@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from omnicodec.codecs import MODALITIES, CodecSpec, InvalidInput, describe
 from omnicodec.codecs.codec import listed
+from omnicodec.codecs.hub.reference import is_hub_name, of_folder, parse
 from omnicodec.codecs.registry import DEFAULTS, resolve_device
 from omnicodec.codecs.vocabulary import Vocabulary
 from omnicodec.service.batch.engines.worker import visible_gpus_wanted
@@ -68,8 +69,7 @@ def prepare(wishes: Wishes) -> tuple[Job, Vocabulary]:
     """
     layout = _layout(wishes)
     chosen = _codecs(wishes)
-    specs = [Path(c.path) if c.path else c.name for c in chosen]
-    vocabulary = Vocabulary.build(specs, wishes.pattern, patch=wishes.patch)
+    vocabulary = Vocabulary.build([c.place for c in chosen], wishes.pattern, patch=wishes.patch)
     job = Job(
         sources=tuple(_source(wishes, location) for location in wishes.sources),
         codecs=tuple(chosen),
@@ -147,12 +147,21 @@ def _codecs(wishes: Wishes) -> list[CodecChoice]:
                 modality=modality,
                 name=spec.name,
                 fingerprint=spec.fingerprint,
-                path=os.path.abspath(codec) if isinstance(codec, Path) else "",  # noqa: PTH100
+                path=_place(codec, spec),
             ),
             **settings[modality],
         )
         for modality, (codec, spec) in sorted(found.items())
     ]
+
+
+def _place(codec: str | Path, spec: CodecSpec) -> str:
+    """Return where a codec is that its name alone does not tell, from every working folder."""
+    if is_hub_name(spec.name):
+        where = of_folder(codec) if isinstance(codec, Path) else parse(codec)
+        revision = str(spec.details.get("revision", where.revision))
+        return str(where if where.folder is not None else replace(where, revision=revision))
+    return os.path.abspath(codec) if isinstance(codec, Path) else ""  # noqa: PTH100
 
 
 def _settings(wishes: Wishes, specs: Sequence[CodecSpec]) -> dict[str, dict[str, Any]]:

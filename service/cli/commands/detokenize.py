@@ -11,7 +11,8 @@ import typer
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import UsageError, note, plain, print_json
 from omnicodec.service.cli.counter import Counter
-from omnicodec.service.cli.options import Device, Json
+from omnicodec.service.cli.media import open_published
+from omnicodec.service.cli.options import Device, Json, SetCodecs
 
 EPILOG = """\
 \b
@@ -61,6 +62,7 @@ def detokenize(
         str | None,
         typer.Option("--key", metavar="KEY", help="Only items with this key. Default: any."),
     ] = None,
+    codecs: SetCodecs = None,
     as_json: Json = False,
     device: Device = "",
 ) -> None:
@@ -70,6 +72,7 @@ def detokenize(
     document of several parts becomes a folder, and index.html shows everything in order.
     """
     rows = _rows(items)
+    open_published(codecs, device)
     from omnicodec.service.batch.contents import Contents
     from omnicodec.service.batch.detokenize import choose_rows
     from omnicodec.service.batch.detokenize import detokenize as write

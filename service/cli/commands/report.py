@@ -11,7 +11,8 @@ from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import UsageError, plain, print_json
 from omnicodec.service.cli.counter import Counter
 from omnicodec.service.cli.files import check_new
-from omnicodec.service.cli.options import Device, Force, Json
+from omnicodec.service.cli.media import open_published
+from omnicodec.service.cli.options import Device, Force, Json, SetCodecs
 
 EPILOG = """\
 \b
@@ -43,6 +44,7 @@ def report(
             help="Count lengths and codebooks over N rows at most, spread evenly. Default: 20000.",
         ),
     ] = 20_000,
+    codecs: SetCodecs = None,
     force: Force = False,
     as_json: Json = False,
     device: Device = "",
@@ -56,6 +58,7 @@ def report(
     if output == "-":
         raise UsageError("-o needs a file")
     check_new(Path(output), force)
+    open_published(codecs, device)
     from omnicodec.service.batch.contents import Contents
     from omnicodec.service.batch.report import write_report
 

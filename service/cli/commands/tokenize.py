@@ -69,9 +69,9 @@ def tokenize(
             "--codec",
             "-c",
             metavar="CODEC",
-            text="Codec of a modality: one of `omnicodec codecs`, or for text a tokenizer.json; "
-            "may be repeated. Only these modalities, and text, are taken then. Default: image/vq, "
-            "audio/rvq, video/inr and text/bpe.",
+            text="Codec of a modality: one of `omnicodec codecs`, hf:owner/name, hf:FOLDER, or for "
+            "text a tokenizer.json; may be repeated. Only these modalities, and text, are taken "
+            "then. Default: image/vq, audio/rvq, video/inr and text/bpe.",
         ),
     ] = None,
     quality: Quality = None,

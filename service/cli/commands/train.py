@@ -19,6 +19,7 @@ Examples:
   omnicodec train image/vq photos/ -o runs/vq --minutes 120 --validate held-out/
   omnicodec train image/vq photos/ -o runs/small --steps 5000 --set network.decoder_blocks=3
   omnicodec train text/bytes texts/ -o runs/bytes
+  omnicodec train hf:facebook/encodec_24khz speech/ --prior
 """
 
 
@@ -34,7 +35,7 @@ def train(
             show_default=False,
             help="Folder of the run: log, checkpoint, and the weights in export/.",
         ),
-    ],
+    ] = "",
     steps: Annotated[
         int,
         typer.Option(
@@ -69,6 +70,14 @@ def train(
             "Default: the settings that the shipped weights were made with.",
         ),
     ] = None,
+    prior: Annotated[
+        bool,
+        typer.Option(
+            "--prior",
+            help="Only measure how often each code of a published codec (hf:...) occurs in DATA, "
+            "so that its streams are smaller; this is kept in your cache. Default: no.",
+        ),
+    ] = False,
     seed: Annotated[
         int,
         typer.Option(
@@ -86,6 +95,21 @@ def train(
     DATA is a folder of files and .tar shards, or one shard. A run that was interrupted goes
     on from its last checkpoint when the same command is given again.
     """
+    from omnicodec.codecs.hub.reference import is_hub_name
+
+    if prior or is_hub_name(codec):
+        if not prior or out or minutes or validate or settings:
+            raise UsageError("of a published codec, train takes DATA and --prior, and no run")
+        from omnicodec.service.train.hub_prior import train_prior
+
+        file = train_prior(codec, Path(data), device=device, report=note)
+        if as_json:
+            print_json({"codec": codec, "prior": str(file)})
+        else:
+            note(f"prior of {codec}: {file}")
+        return
+    if not out:
+        raise UsageError("Missing option '--output' / '-o'.")
     parsed = parse_settings(settings or [])
     from omnicodec.service.train import train as run_recipe
     from omnicodec.service.train.run import RunOptions
@@ -123,4 +147,4 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return parsed
 
 
-COMMANDS = (Command("train", train, "[OPTIONS] CODEC DATA -o RUN", EPILOG),)
+COMMANDS = (Command("train", train, "[OPTIONS] CODEC DATA -o RUN|--prior", EPILOG),)

@@ -11,7 +11,8 @@ from omnicodec.service.cli.batch import Done, Slow, Work, run_each
 from omnicodec.service.cli.command import Command
 from omnicodec.service.cli.console import note, plain
 from omnicodec.service.cli.files import read_input
-from omnicodec.service.cli.options import Device, Json, state_of
+from omnicodec.service.cli.media import named
+from omnicodec.service.cli.options import Device, Json, StreamCodec, state_of
 
 if TYPE_CHECKING:
     from omnicodec.codecs import Tokens
@@ -35,6 +36,7 @@ def verify(
             "--deep", help="Of data sets, open and unpack every row as well. Default: no."
         ),
     ] = False,
+    codec: StreamCodec = "",
     as_json: Json = False,
     device: Device = "",
 ) -> None:
@@ -45,6 +47,9 @@ def verify(
     tell of, with their checksums, and there may be no others. Nothing is written, and the exit code
     is 0 only when everything is whole.
     """
+    from omnicodec.codecs import load
+
+    chosen = load(named(codec), device=device) if codec else None
 
     def work(file: str) -> Work:
         if file != "-" and Path(file).is_dir():
@@ -55,9 +60,10 @@ def verify(
         stream = read_input(file)
 
         def slow() -> Tokens:
-            return read_tokens(stream, device=device).tokens
+            return read_tokens(stream, codec=chosen, device=device).tokens
 
-        tokens = yield Slow(slow, reads_apart(stream, device), positions(stream))
+        apart = chosen.prior.parallel if chosen is not None else reads_apart(stream, device)
+        tokens = yield Slow(slow, apart, positions(stream))
         facts = {"ok": True, "codec": tokens.codec, "positions": len(tokens)}
         return Done(f": ok, {len(tokens):,} positions of {tokens.codec}", facts)
 

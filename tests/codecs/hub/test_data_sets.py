@@ -1,0 +1,82 @@
+"""Whole data sets through a published codec, and back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from omnicodec.codecs import Audio, FingerprintMismatch, UnknownCodec, load
+from omnicodec.service.batch.job import CodecChoice
+from omnicodec.service.cli.run import run
+
+pytest.importorskip("transformers")
+
+
+@pytest.fixture
+def clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sound: Callable[..., Audio]
+) -> list[Audio]:
+    """Return clips that lie in a working folder's clips/."""
+    monkeypatch.chdir(tmp_path)
+    Path("clips").mkdir()
+    for number in range(3):
+        sound(400 + 100 * number, 8000, seed=number).save(f"clips/{number}.wav")
+    return [Audio.open(f"clips/{number}.wav") for number in range(3)]
+
+
+def test_there_and_back(
+    mono_encodec: Path, clips: list[Audio], capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("codecs").mkdir()
+    Path("codecs/small").symlink_to(mono_encodec)
+    name = "hf:codecs/small"
+    command = ["tokenize", "clips", "-o", "out", "-c", name, "--workers", "1", "--device", "cpu"]
+    assert run(command) == 0, capsys.readouterr().err
+    (choice,) = [
+        choice
+        for choice in json.loads(Path("out/job.json").read_bytes())["codecs"]
+        if choice["modality"] == "audio"
+    ]
+    assert choice["path"] == f"hf:{mono_encodec}"
+    assert run(["verify", "out", "--deep"]) == 0
+
+    back = ["detokenize", "out", "-o", "back"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    program = [sys.executable, "-m", "omnicodec.service.cli", *back]
+    ended = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
+    assert ended.returncode == 2
+    assert "is not open here: name it with -c" in ended.stderr
+    assert run([*back, "-c", name, "--device", "cpu"]) == 0
+    codec = load(name, device="cpu")
+    expected = codec.decode(codec.encode(clips))
+    for number, clip in enumerate(expected):
+        (file,) = Path("back").rglob(f"{number}*.wav")
+        assert np.array_equal(Audio.open(file).samples, Audio.open(clip.to_bytes(".wav")).samples)
+    assert run(["report", "out", "-c", name, "--device", "cpu"]) == 0
+
+
+def test_a_choice_is_what_was_chosen(mono_encodec: Path, make_encodec: Callable[..., Path]) -> None:
+    codec = load(f"hf:{mono_encodec}", device="cpu")
+    name, found = codec.spec.name, codec.spec.fingerprint
+    choice = CodecChoice(modality="audio", name=name, fingerprint=found, path=f"hf:{mono_encodec}")
+    assert choice.open("cpu") is codec
+    assert choice.open_named("cpu") is codec
+    elsewhere = CodecChoice(
+        modality="audio", name=name, fingerprint="0" * 16, path=f"hf:{mono_encodec}"
+    )
+    for opened in elsewhere.open, elsewhere.open_named:
+        with pytest.raises(FingerprintMismatch, match="was begun with 0000"):
+            opened("cpu")
+    # A data set's word opens nothing, whatever it calls it.
+    other = make_encodec(codebook_size=16).rename(mono_encodec.parent / "other")
+    for name in "hf:other", "text/other":
+        stranger = CodecChoice(modality="audio", name=name, fingerprint="", path=f"hf:{other}")
+        with pytest.raises(UnknownCodec):
+            stranger.open_named("cpu")
