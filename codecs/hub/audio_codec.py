@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from omnicodec.codecs.audio._resample import ratio, resampler
 from omnicodec.codecs.codec import Settings
 from omnicodec.codecs.errors import InvalidInput
-from omnicodec.codecs.hub.hub_codec import Array, HubCodec
+from omnicodec.codecs.hub.hub_codec import Array, HubNetwork
 from omnicodec.codecs.limits import MAX_SAMPLES, check_count
 from omnicodec.codecs.media import Audio, Media
 from omnicodec.codecs.tokens import Tokens
@@ -26,7 +26,7 @@ EXTENT: Final = ("samples", "rate", "channels", "codebooks")
 _AT_ONCE: Final = 1 << 18  # samples that are resampled at once
 
 
-class HubAudio(HubCodec[Audio]):
+class HubAudio(HubNetwork[Audio]):
     """Sound of any rate, length and channels.
 
     It is resampled to the network's rate. Channels run in groups of as many as the network has,

@@ -14,6 +14,7 @@ from omnicodec.codecs.hub.audio_codec import EXTENT, HubAudio, Samples
 from omnicodec.codecs.hub.files import Snapshot
 from omnicodec.codecs.hub.hub_codec import Array
 from omnicodec.codecs.hub.libraries import pretrained
+from omnicodec.codecs.hub.padding import pad_exactly
 from omnicodec.codecs.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class EncodecCodec(HubAudio):
         self._head = _head(config) if config.normalize else 0
         self._bits = config.codebook_nbits
         self._fewest = _qualities(config)[0]
+        pad_exactly(self._model)
 
     def _columns(self, samples: int) -> int:
         frames: int = -(-samples // self.config.hop_length)

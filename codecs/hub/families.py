@@ -145,6 +145,16 @@ FAMILIES: Final[tuple[Family, ...]] = (
         prefix=("model.vqmodel.", "vqmodel."),  # of newer and of older versions of the library
         also=("preprocessor_config.json",),
     ),
+    # Behind all others, which may be parts of a language model with its tokenizer.
+    Family(
+        title="text tokenizers (tokenizer.json)",
+        module="text",
+        cls="HubText",
+        library="tokenizers.Tokenizer",
+        files=("tokenizer.json",),
+        weights=(),
+        also=("tokenizer.json",),
+    ),
 )
 
 
@@ -153,9 +163,30 @@ def family_of(config: Mapping[str, Any], folder: Path) -> Family:
     for family in FAMILIES:
         if family.fits(config, folder):
             return family
+    known = f"known: {', '.join(family.title for family in FAMILIES)}"
+    if why := unsupported(config, folder):
+        raise InvalidInput(f"{str(folder)!r} is not supported yet: {why}; {known}")
     what = ", ".join(f"{k} {config[k]!r}" for k in ("model_type", "_class_name") if k in config)
-    known = ", ".join(family.title for family in FAMILIES)
     raise InvalidInput(
-        f"{str(folder)!r} is of no known family ({what or 'its configuration names none'}); "
-        f"known: {known}"
+        f"{str(folder)!r} is of no known family ({what or 'its configuration names none'}); {known}"
     )
+
+
+def unsupported(config: Mapping[str, Any], folder: Path) -> str:
+    """Return why what no family fits cannot be opened; "" where that is not known."""
+    kind = str(config.get("_class_name", ""))
+    # A cache has repositories as models--OWNER--NAME/snapshots/COMMIT.
+    name = (folder.parents[1].name if folder.parent.name == "snapshots" else folder.name).lower()
+    if "Autoencoder" in kind:
+        return f"{kind} has continuous latents and no tokens"
+    if any(folder.glob("*.jit")) or "cosmos-tokenizer" in name or "cosmos-0.1-tokenizer" in name:
+        return "Cosmos tokenizers are TorchScript (.jit), programs that are not run here"
+    if any(folder.glob("vq_ds*_*.pt")) or "llamagen" in name:
+        return "LlamaGen's tokenizers are pickles (.pt) without a configuration"
+    for file in ("tokenizer.model", "spiece.model", "merges.txt"):
+        if (folder / file).exists():
+            return (
+                f"a text tokenizer in {file} without a tokenizer.json, which transformers' "
+                "AutoTokenizer writes with save_pretrained"
+            )
+    return ""

@@ -72,7 +72,12 @@ class Snapshot:
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
-        """The configuration; raises `InvalidInput` when there is none that can be read."""
+        """The configuration; raises `InvalidInput` when there is none that can be read.
+
+        What has no weights needs none.
+        """
+        if not self.weights and not (self.folder / CONFIG).exists():
+            return {}
         return read_json(self.folder / CONFIG)
 
     @cached_property
@@ -101,9 +106,11 @@ class Snapshot:
     def fingerprint(self) -> str:
         """SHA-256 over configuration and tensors, cut to 16 hex digits.
 
-        It does not depend on how the tensors are spread over files.
+        It does not depend on how the tensors are spread over files. Where there are none, the
+        configuration is that of a model which the codec goes with, and is left out.
         """
-        facts = {k: v for k, v in self.config.items() if k not in _NOT_HASHED}
+        config = self.config if self.weights else {}
+        facts = {k: v for k, v in config.items() if k not in _NOT_HASHED}
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
         for name in self.also:
             file = self.folder / name

@@ -31,18 +31,13 @@ VERSION = 1
 
 
 class HubCodec(Codec[M]):
-    """A published codec. An adapter says what is special about its family in the methods below.
-
-    An item is cut into pieces, arrays that go through the network each by itself, by
-    `_pieces`; those of one shape run side by side, whatever item they are of, always `width` of
-    them. So codes never depend on what else is in a batch. On a CPU the width is 1.
-    """
+    """A published codec: its spec follows from what lies in a folder, and its prior is measured."""
 
     modality: ClassVar[str]
     citation: ClassVar[str]
 
     def __init__(self, snapshot: Snapshot, spec: CodecSpec, device: str) -> None:
-        """Open the network of a folder, whose spec is known.
+        """Open the codec of a folder, whose spec is known.
 
         Raises `InvalidInput` and `Unavailable`.
         """
@@ -50,11 +45,7 @@ class HubCodec(Codec[M]):
         self._device = device
         self.prior = current_prior(spec.fingerprint, spec.codebook_sizes)
         with library_errors(snapshot.name):
-            self.config = self._configuration(snapshot)
-            self.width = width_on(device)
-            network: Any = self._load(snapshot, self.config)
-            self._model: Any = network.eval().requires_grad_(False).to(device)
-            self._prepare()
+            self._open(snapshot)
 
     @classmethod
     def describe(cls) -> CodecSpec:
@@ -68,7 +59,7 @@ class HubCodec(Codec[M]):
     def spec_of(cls, snapshot: Snapshot) -> CodecSpec:
         """Return the spec of the codec in a folder, without loading its network."""
         with library_errors(snapshot.name):
-            facts = cls._facts(cls._configuration(snapshot))
+            facts = cls._facts_of(snapshot)
         prior = current_prior(snapshot.fingerprint, facts["codebook_sizes"])
         if snapshot.revision:
             facts["details"] = {"revision": snapshot.revision, **facts.get("details", {})}
@@ -97,6 +88,39 @@ class HubCodec(Codec[M]):
         other.prior, other.spec = prior, replace(self.spec, prior=fingerprint)
         return other
 
+    @abstractmethod
+    def _open(self, snapshot: Snapshot) -> None:
+        """Read what encoding needs; spec, prior and device are there."""
+
+    @classmethod
+    @abstractmethod
+    def _facts_of(cls, snapshot: Snapshot) -> dict[str, Any]:
+        """Return the fields of the spec that the files settle.
+
+        These are `summary`, `codebook_sizes`, `covers`, and where they are not the defaults
+        `extent`, `grid_rank`, `qualities`, `methods`, `lossless`, `streaming` and `details`.
+        """
+
+
+class HubNetwork(HubCodec[M]):
+    """A published network. An adapter says what is special about its family in the methods below.
+
+    An item is cut into pieces, arrays that go through the network each by itself, by
+    `_pieces`; those of one shape run side by side, whatever item they are of, always `width` of
+    them. So codes never depend on what else is in a batch. On a CPU the width is 1.
+    """
+
+    def _open(self, snapshot: Snapshot) -> None:
+        self.config = self._configuration(snapshot)
+        self.width = width_on(self._device)
+        network: Any = self._load(snapshot, self.config)
+        self._model: Any = network.eval().requires_grad_(False).to(self._device)
+        self._prepare()
+
+    @classmethod
+    def _facts_of(cls, snapshot: Snapshot) -> dict[str, Any]:
+        return cls._facts(cls._configuration(snapshot))
+
     # What an adapter says.
 
     @classmethod
@@ -107,11 +131,7 @@ class HubCodec(Codec[M]):
     @classmethod
     @abstractmethod
     def _facts(cls, config: Any) -> dict[str, Any]:
-        """Return the fields of the spec that the configuration settles.
-
-        These are `summary`, `codebook_sizes`, `covers`, and where they are not the defaults
-        `extent`, `grid_rank`, `qualities`, `lossless`, `streaming` and `details`.
-        """
+        """Return the fields of the spec that the configuration settles, as `_facts_of` does."""
 
     @classmethod
     @abstractmethod

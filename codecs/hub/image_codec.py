@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from omnicodec.codecs.codec import Settings
 from omnicodec.codecs.errors import InvalidInput
-from omnicodec.codecs.hub.hub_codec import Array, HubCodec
+from omnicodec.codecs.hub.hub_codec import Array, HubNetwork
 from omnicodec.codecs.limits import check_pixels
 from omnicodec.codecs.media import Image, Media
 from omnicodec.codecs.tokens import Tokens
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EXTENT: Final = ("height", "width")
 
 
-class HubImage(HubCodec[Image]):
+class HubImage(HubNetwork[Image]):
     """Pictures of any size, one token for a square of `_stride` pixels.
 
     A picture is padded to whole tokens by repeating its last row and column, and runs through the

@@ -9,6 +9,7 @@ from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.hub.audio_codec import EXTENT, HubAudio
 from omnicodec.codecs.hub.files import Snapshot
 from omnicodec.codecs.hub.libraries import pretrained
+from omnicodec.codecs.hub.padding import pad_exactly
 
 if TYPE_CHECKING:
     import torch
@@ -63,9 +64,7 @@ class MimiCodec(HubAudio):
     def _prepare(self) -> None:
         self._rate, self._channels = self.config.sampling_rate, self.config.audio_channels
         self._hop = _hop(self.config)
-        for module in self._model.modules():
-            if hasattr(module, "_get_extra_padding_for_conv1d"):
-                module._get_extra_padding_for_conv1d = _Padding(int(module.stride))
+        pad_exactly(self._model)
 
     def _columns(self, samples: int) -> int:
         return -(-samples // self._hop)
@@ -78,19 +77,6 @@ class MimiCodec(HubAudio):
     def _decode_batch(self, codes: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = self._model.decode(codes).audio_values
         return found
-
-
-class _Padding:
-    """What a convolution needs behind its input, so that its stride divides the length.
-
-    The library computes it in float32, which is wrong from 2 ** 24 samples on.
-    """
-
-    def __init__(self, stride: int) -> None:
-        self._stride = stride
-
-    def __call__(self, hidden: torch.Tensor) -> int:
-        return -hidden.shape[-1] % self._stride
 
 
 def _hop(config: Any) -> int:

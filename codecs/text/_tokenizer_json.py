@@ -148,22 +148,34 @@ def is_lossless(content: Content) -> bool:
     It does if the text is only cut and not changed, if every byte is a token, and if the
     tokens are put together again byte by byte.
     """
+    return not loss(content)
+
+
+def loss(content: Content) -> str:
+    """Return why not every valid text comes back as it was; "" where each does."""
     cuts = list(_chain(content["pre_tokenizer"], "pretokenizers"))
     byte_levels = [part for part in cuts if part.get("type") == "ByteLevel"]
-    others = [part for part in cuts if part.get("type") != "ByteLevel"]
+    changes = [*_chain(content["normalizer"], "normalizers")] + [
+        part
+        for part in cuts
+        if part.get("type") not in {*_CUTTING, "ByteLevel"} or part.get("behavior") == "Removed"
+    ]
     pieces = model_pieces(content)
-    return (
-        has_all_bytes(content)
-        and not list(_chain(content["normalizer"], "normalizers"))
-        and len(byte_levels) == 1
-        and not byte_levels[0].get("add_prefix_space", True)
-        and all(
-            part.get("type") in _CUTTING and part.get("behavior") != "Removed" for part in others
-        )
-        and content["model"].get("type") in {"BPE", "Unigram"}
-        and _is_plain(content)
-        and all(_is_kept(added, pieces) for added in content["added_tokens"])
-    )
+    lossy = [added for added in content["added_tokens"] if not _is_kept(added, pieces)]
+    kind = content["model"].get("type")
+    if not has_all_bytes(content):
+        return "not every byte is a token of a byte-level vocabulary"
+    if changes:
+        return f"{changes[0].get('type')} changes texts"
+    if len(byte_levels) != 1:
+        return "texts do not become bytes once"
+    if byte_levels[0].get("add_prefix_space", True):
+        return "a space is put before texts"
+    if kind not in {"BPE", "Unigram"} or not _is_plain(content):
+        return f"its model {kind} changes words"
+    if lossy:
+        return f"the added token {lossy[0]['content']!r} changes what is around it"
+    return ""
 
 
 def has_all_bytes(content: Content) -> bool:

@@ -117,3 +117,17 @@ def test_loudness_that_is_no_number_is_refused(stereo_encodec: Path, sound: Soun
     wrong = Tokens(tokens.codec, tokens.fingerprint, ids, tokens.grid, tokens.extent)
     with pytest.raises(InvalidInput, match="loudness"):
         codec.decode([wrong])
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 1000, 1001, (1 << 24) + 1, (1 << 28) + 3])
+def test_padding_is_exact_where_float32_is_not(mono_encodec: Path, length: int) -> None:
+    name = "_get_extra_padding_for_conv1d"
+    layers = [m for m in load(f"hf:{mono_encodec}")._model.modules() if hasattr(m, name)]
+    assert {int(layer.stride) for layer in layers} == {1, 2, 4}
+    hidden = torch.empty(1, 1, length, device="meta")
+    for layer in layers:
+        padding = getattr(layer, name)(hidden)
+        assert (length + padding) % int(layer.stride) == 0
+        assert 0 <= padding < int(layer.stride)
+        if length < 1 << 24:
+            assert padding == getattr(type(layer), name)(layer, hidden)
