@@ -8,8 +8,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from omnicodec.codecs import InvalidInput, Unavailable
+from omnicodec.codecs import CorruptStream, InvalidInput, Unavailable
 from omnicodec.models import weights
+from omnicodec.service.batch.sources.packed import unpacked
 from omnicodec.service.shards import read_shard
 
 
@@ -40,13 +41,11 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 def _unpacked(path: Path) -> bytes:
     try:
-        import zstandard
+        with path.open("rb") as file, unpacked(file, path.name) as stream:
+            return stream.read()
     except ImportError as e:
         raise Unavailable('reading .zst files needs: pip install "omnicodec[train]"') from e
-    try:
-        with path.open("rb") as file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
-            return reader.read()
-    except zstandard.ZstdError as e:
+    except CorruptStream as e:
         raise InvalidInput(f"{str(path)!r} is not a readable .zst file: {e}") from e
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zstandard
 
 from omnicodec.codecs import Image, InvalidInput
 from omnicodec.service.train.files import read_files
@@ -47,6 +48,18 @@ def test_unreadable_sources(tmp_path: Path) -> None:
     for name in ("bad.tar", "bad.zst", "missing"):
         with pytest.raises(InvalidInput):
             list(read_files(tmp_path / name))
+
+
+def test_packed_files_that_are_cut_off(tmp_path: Path) -> None:
+    file = tmp_path / "words.txt.zst"
+    text = b"lorem ipsum " * 1000
+    packed = zstandard.compress(text)
+    file.write_bytes(packed + packed)  # one behind the other, as files are put together
+    assert list(read_files(file)) == [("words", text + text)]
+    for size in (len(packed) - 1, len(packed) // 2, len(packed) + 5):
+        file.write_bytes((packed + packed)[:size])
+        with pytest.raises(InvalidInput, match=r"words\.txt\.zst.*has no end"):
+            list(read_files(file))
 
 
 def test_crops_are_a_function_of_the_seed(shard: Path) -> None:
