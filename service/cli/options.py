@@ -105,7 +105,7 @@ SetCodecs = Annotated[
         metavar="CODEC",
         show_default=False,
         help="A published codec that made the tokens, hf:owner/name or hf:FOLDER; may be repeated. "
-        "The others are found by what OUT says.",
+        "Default: none, as the others are found by what OUT says.",
     ),
 ]
 

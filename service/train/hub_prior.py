@@ -44,8 +44,8 @@ def train_prior(
         raise InvalidInput(f"there is no {codec.spec.modality} in {str(data)!r}")
     prior = StaticPrior.train([[count] for count in counts])
     report(
-        f"{items:,} items, {positions:,} positions: {prior.bits_per_position:.2f} bits a position, "
-        f"{codec.prior.bits_per_position:.2f} before"
+        f"{items:,} items, {positions:,} positions: {prior.bits_per_position:.2f} of "
+        f"{np.log2(codec.spec.codebook_sizes).sum():.2f} bits a position"
     )
     return save_prior(codec.spec.fingerprint, prior)
 

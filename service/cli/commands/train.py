@@ -33,7 +33,8 @@ def train(
             "-o",
             metavar="RUN",
             show_default=False,
-            help="Folder of the run: log, checkpoint, and the weights in export/.",
+            help="Folder of the run: log, checkpoint, and the weights in export/. Default: none, "
+            "which only --prior does without.",
         ),
     ] = "",
     steps: Annotated[
