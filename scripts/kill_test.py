@@ -26,11 +26,15 @@ import tarfile
 import tempfile
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from PIL import Image
+
+from omnicodec.codecs.files import atomic_write
+from omnicodec.service.evaluate import Environment
 
 WAYS: Final = ("kill", "kill", "kill", "interrupt", "worker", "full")
 SMALL: Final = 20_000
@@ -82,7 +86,8 @@ def main() -> None:
         "seed": arguments.seed,
     }
     if arguments.output:
-        arguments.output.write_text(json.dumps(result, indent=1) + "\n")
+        facts = {"environment": asdict(Environment.here("cpu")), **result}
+        atomic_write(arguments.output, json.dumps(facts, indent=1).encode() + b"\n")
     print(json.dumps(result))
 
 
