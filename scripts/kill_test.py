@@ -50,10 +50,13 @@ def main() -> None:
         folder = Path(name)
         sources = make(folder / "sources", arguments.seed)
         whole = folder / "whole"
-        seconds = time.monotonic()
         start(sources, whole, "local", 1, arguments.format).wait()
-        seconds = time.monotonic() - seconds
         wanted = tree(whole)
+        seconds = time.monotonic()
+        start(sources, folder / "timed", arguments.engine, 2, arguments.format).wait()
+        seconds = time.monotonic() - seconds
+        # Ray's own files do not fit either where the disk is "full", and it does not start.
+        ways = [way for way in WAYS if way != "full" or arguments.engine == "local"]
         assert "manifest.json" in wanted, "the undisturbed run did not end"
         ends: Counter[str] = Counter()
         done = 0
@@ -62,7 +65,7 @@ def main() -> None:
             tries = 0
             while True:
                 tries += 1
-                way = chance.choice(WAYS) if ends.total() < arguments.kills else ""
+                way = chance.choice(ways) if ends.total() < arguments.kills else ""
                 code = run(sources, out, way, arguments, chance.uniform(0.1, 1.1) * seconds, chance)
                 if way and (code != OK or way == "worker"):
                     ends[way] += 1
