@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from omnicodec.codecs import Audio, Image
+from omnicodec.codecs.hub import opening
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,6 +18,15 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep priors away from the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMNICODEC_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten() -> Iterator[None]:
+    """Close what a file's tests have opened: a server of other tests would list it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_found", "_opened", "_by_name"):
+            patch.setattr(opening, name, {})
         yield
 
 
