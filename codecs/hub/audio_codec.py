@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,27 +33,34 @@ class HubAudio(HubNetwork[Audio]):
     network's frames, and within a frame groups: the grid is `(t, groups)`. The extent tells the
     codebooks that were used, since a row of zeros may be codes.
 
-    `_rate` and `_channels` are the network's; an adapter sets them in `_prepare`.
+    `_rate`, `_channels` and `_hop`, the samples of a frame, are the network's; an adapter sets them
+    in `_prepare`.
     """
 
     media_type: ClassVar[type[Media]] = Audio
     modality: ClassVar[str] = "audio"
     chunk_positions: ClassVar[int] = 1 << 10
 
+    fills_frames: ClassVar[bool] = False
+    """Whether the network wants whole frames: the library's feature extractor adds silence."""
+
     _rate: int
     _channels: int
+    _hop: int
 
-    @abstractmethod
     def _columns(self, samples: int) -> int:
         """Return the positions of one segment of so many samples, at least 1."""
+        return -(-samples // self._hop)
 
     def _segments(self, samples: int) -> list[tuple[int, int]]:
         """Return where the pieces of a clip start and stop that run each by itself."""
         return [(0, samples)] if samples else []
 
     def _shaped(self, segment: Samples) -> Samples:
-        """Return a segment `(channels, T)` as the network takes it, such as padded to its hop."""
-        return segment
+        """Return a segment `(channels, T)` as the network takes it."""
+        if not self.fills_frames:
+            return segment
+        return np.pad(segment, ((0, 0), (0, -segment.shape[1] % self._hop)))
 
     def _join(self, segments: Sequence[Samples], samples: int) -> Samples:
         """Return the clip `(channels, samples)` of what was decoded of its segments."""
@@ -138,6 +144,20 @@ class HubAudio(HubNetwork[Audio]):
 
     def _groups(self, channels: int) -> int:
         return -(-channels // self._channels)
+
+
+def sound_facts(*, books: int, entries: int, rate: int, hop: int, channels: int) -> dict[str, Any]:
+    """Return the fields of the spec of `books` codebooks of so many entries, a row each `hop`
+    samples of `rate` Hz; an adapter adds `qualities` and `details`.
+    """
+    return {
+        "summary": f"up to {books} tokens of {(entries - 1).bit_length()} bits, "
+        f"{round(rate / hop, 1):g} times a second of {rate / 1000:g} kHz sound",
+        "codebook_sizes": (entries,) * books,
+        "covers": {"seconds": hop / rate, "channels": channels},
+        "extent": EXTENT,
+        "grid_rank": 2,
+    }
 
 
 def resampled(samples: Samples, source: int, target: int, by: Fraction) -> Samples:

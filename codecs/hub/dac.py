@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from omnicodec.codecs.hub.audio_codec import EXTENT, HubAudio, Samples
+from omnicodec.codecs.hub.audio_codec import HubAudio, sound_facts
 from omnicodec.codecs.hub.files import Snapshot
 from omnicodec.codecs.hub.libraries import pretrained
 
@@ -22,6 +21,7 @@ class DacCodec(HubAudio):
     stand for; silence is in their place.
     """
 
+    fills_frames: ClassVar[bool] = True
     citation: ClassVar[str] = "DAC: Kumar et al. 2023, arXiv:2306.06546"
 
     @classmethod
@@ -33,14 +33,14 @@ class DacCodec(HubAudio):
     @classmethod
     def _facts(cls, config: Any) -> dict[str, Any]:
         books = config.n_codebooks
-        rate = config.sampling_rate / _hop(config)
         return {
-            "summary": f"up to {books} tokens of {config.codebook_size.bit_length() - 1} bits, "
-            f"{rate:.3g} times a second of {config.sampling_rate / 1000:g} kHz sound",
-            "codebook_sizes": (config.codebook_size,) * books,
-            "covers": {"seconds": 1 / rate, "channels": 1},
-            "extent": EXTENT,
-            "grid_rank": 2,
+            **sound_facts(
+                books=books,
+                entries=config.codebook_size,
+                rate=config.sampling_rate,
+                hop=_hop(config),
+                channels=1,
+            ),
             "qualities": tuple(range(1, books + 1)),
             "details": {"reach": "convolutions: tokens depend on the sound around them only"},
         }
@@ -56,12 +56,6 @@ class DacCodec(HubAudio):
         self._rate, self._channels = self.config.sampling_rate, 1
         self._hop = _hop(self.config)
 
-    def _columns(self, samples: int) -> int:
-        return -(-samples // self._hop)
-
-    def _shaped(self, segment: Samples) -> Samples:
-        return np.pad(segment, ((0, 0), (0, -segment.shape[1] % self._hop)))
-
     def _encode_batch(self, batch: torch.Tensor, books: int) -> torch.Tensor:
         codes: torch.Tensor = self._model.encode(batch, n_quantizers=books).audio_codes
         return codes
@@ -73,4 +67,4 @@ class DacCodec(HubAudio):
 
 def _hop(config: Any) -> int:
     """Return the samples of a frame."""
-    return int(np.prod(config.downsampling_ratios))
+    return math.prod(config.downsampling_ratios)

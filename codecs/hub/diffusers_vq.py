@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.hub.files import Snapshot
 from omnicodec.codecs.hub.image_codec import HubImage
-from omnicodec.codecs.hub.libraries import check_report, quiet_diffusers
+from omnicodec.codecs.hub.libraries import pretrained_of_diffusers
 from omnicodec.codecs.hub.vqvae import grid_facts
 
 if TYPE_CHECKING:
@@ -44,23 +44,9 @@ class DiffusersVqCodec(HubImage):
 
     @classmethod
     def _load(cls, snapshot: Snapshot, config: Any) -> torch.nn.Module:
-        import torch
-
         library: Any = import_module("diffusers").VQModel
-        snapshot.tensors  # noqa: B018  # says what is damaged or missing better than the library
-        with quiet_diffusers():
-            model, report = library.from_pretrained(
-                snapshot.folder,
-                local_files_only=True,
-                use_safetensors=True,
-                torch_dtype=torch.float32,
-                low_cpu_mem_usage=False,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-            )
-        check_report(snapshot.name, report["missing_keys"], report["mismatched_keys"])
-        network: torch.nn.Module = model
-        return network
+        model: torch.nn.Module = pretrained_of_diffusers(library, snapshot)
+        return model
 
     def _prepare(self) -> None:
         self._stride = _stride(self.config)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs.errors import InvalidInput
-from omnicodec.codecs.hub.audio_codec import EXTENT, HubAudio, Samples
+from omnicodec.codecs.hub.audio_codec import HubAudio, Samples, sound_facts
 from omnicodec.codecs.hub.files import Snapshot
 from omnicodec.codecs.hub.hub_codec import Array
 from omnicodec.codecs.hub.libraries import pretrained
@@ -44,8 +44,6 @@ class EncodecCodec(HubAudio):
 
     @classmethod
     def _facts(cls, config: Any) -> dict[str, Any]:
-        books = config.num_quantizers
-        rate = config.sampling_rate / config.hop_length
         details = {}
         if config.chunk_length is not None:
             details["segments"] = (
@@ -55,12 +53,13 @@ class EncodecCodec(HubAudio):
         if config.normalize:
             details["loudness"] = f"in the first {_head(config)} columns of a segment"
         return {
-            "summary": f"up to {books} tokens of {config.codebook_nbits} bits, {rate:g} times a "
-            f"second of {config.sampling_rate / 1000:g} kHz sound",
-            "codebook_sizes": (config.codebook_size,) * books,
-            "covers": {"seconds": 1 / rate, "channels": config.audio_channels},
-            "extent": EXTENT,
-            "grid_rank": 2,
+            **sound_facts(
+                books=config.num_quantizers,
+                entries=config.codebook_size,
+                rate=config.sampling_rate,
+                hop=int(config.hop_length),
+                channels=config.audio_channels,
+            ),
             "qualities": _qualities(config),
             "details": details,
         }
@@ -75,14 +74,14 @@ class EncodecCodec(HubAudio):
     def _prepare(self) -> None:
         config = self.config
         self._rate, self._channels = config.sampling_rate, config.audio_channels
+        self._hop = int(config.hop_length)
         self._head = _head(config) if config.normalize else 0
         self._bits = config.codebook_nbits
         self._fewest = _qualities(config)[0]
         pad_exactly(self._model)
 
     def _columns(self, samples: int) -> int:
-        frames: int = -(-samples // self.config.hop_length)
-        return self._head + frames
+        return self._head + super()._columns(samples)
 
     def _segments(self, samples: int) -> list[tuple[int, int]]:
         length = self.config.chunk_length

@@ -60,7 +60,7 @@ def quiet_diffusers() -> Iterator[None]:
         reports.set_verbosity(level)
 
 
-def pretrained(cls: Any, snapshot: Snapshot, **options: Any) -> Any:
+def pretrained(cls: Any, snapshot: Snapshot) -> Any:
     """Return a transformers model `cls` with the weights of a folder, in float32 on the CPU.
 
     Raises `InvalidInput` when the weights are not those of the configuration: the library alone
@@ -68,17 +68,28 @@ def pretrained(cls: Any, snapshot: Snapshot, **options: Any) -> Any:
     """
     import torch
 
-    snapshot.tensors  # noqa: B018  # says what is damaged or missing better than the library
     with quiet_transformers():
-        model, report = cls.from_pretrained(
-            snapshot.folder,
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            **options,
-        )
+        return _pretrained(cls, snapshot, dtype=torch.float32)
+
+
+def pretrained_of_diffusers(cls: Any, snapshot: Snapshot) -> Any:
+    """Return the same of a diffusers model `cls`."""
+    import torch
+
+    with quiet_diffusers():
+        return _pretrained(cls, snapshot, torch_dtype=torch.float32, low_cpu_mem_usage=False)
+
+
+def _pretrained(cls: Any, snapshot: Snapshot, **options: Any) -> Any:
+    snapshot.tensors  # noqa: B018  # says what is damaged or missing better than the library
+    model, report = cls.from_pretrained(
+        snapshot.folder,
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        **options,
+    )
     check_report(snapshot.name, report["missing_keys"], report["mismatched_keys"])
     return model
 

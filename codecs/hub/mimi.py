@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from omnicodec.codecs.errors import InvalidInput
-from omnicodec.codecs.hub.audio_codec import EXTENT, HubAudio
+from omnicodec.codecs.hub.audio_codec import HubAudio, sound_facts
 from omnicodec.codecs.hub.files import Snapshot
 from omnicodec.codecs.hub.libraries import pretrained
 from omnicodec.codecs.hub.padding import pad_exactly
@@ -38,18 +38,18 @@ class MimiCodec(HubAudio):
     @classmethod
     def _facts(cls, config: Any) -> dict[str, Any]:
         books = config.num_quantizers
-        rate = config.sampling_rate / _hop(config)
         reach = config.sliding_window * config.num_hidden_layers / config.encodec_frame_rate
         details = {"reach": f"attention: tokens depend on about {reach:g} s before them"}
         if config.use_causal_conv:
             details["reach"] += ", and on nothing behind their frame"
         return {
-            "summary": f"up to {books} tokens of {config.codebook_size.bit_length() - 1} bits, "
-            f"{rate:g} times a second of {config.sampling_rate / 1000:g} kHz sound",
-            "codebook_sizes": (config.codebook_size,) * books,
-            "covers": {"seconds": 1 / rate, "channels": config.audio_channels},
-            "extent": EXTENT,
-            "grid_rank": 2,
+            **sound_facts(
+                books=books,
+                entries=config.codebook_size,
+                rate=config.sampling_rate,
+                hop=_hop(config),
+                channels=config.audio_channels,
+            ),
             "qualities": tuple(range(config.num_semantic_quantizers, books + 1)),
             "details": details,
         }
@@ -65,9 +65,6 @@ class MimiCodec(HubAudio):
         self._rate, self._channels = self.config.sampling_rate, self.config.audio_channels
         self._hop = _hop(self.config)
         pad_exactly(self._model)
-
-    def _columns(self, samples: int) -> int:
-        return -(-samples // self._hop)
 
     def _encode_batch(self, batch: torch.Tensor, books: int) -> torch.Tensor:
         found = self._model.encode(batch, num_quantizers=books, use_streaming=False)

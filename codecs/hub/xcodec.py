@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from omnicodec.codecs.errors import InvalidInput
-from omnicodec.codecs.hub.audio_codec import EXTENT, HubAudio, Samples
+from omnicodec.codecs.hub.audio_codec import HubAudio, sound_facts
 from omnicodec.codecs.hub.files import Snapshot
 from omnicodec.codecs.hub.libraries import pretrained
 
@@ -23,6 +21,7 @@ class XcodecCodec(HubAudio):
     by silence up to a multiple of the hop, as the library's feature extractor makes it.
     """
 
+    fills_frames: ClassVar[bool] = True
     citation: ClassVar[str] = "X-Codec: Ye et al. 2024, arXiv:2408.17175"
 
     @classmethod
@@ -39,15 +38,14 @@ class XcodecCodec(HubAudio):
 
     @classmethod
     def _facts(cls, config: Any) -> dict[str, Any]:
-        rate = config.sample_rate / config.hop_length
-        books = config.num_quantizers
         return {
-            "summary": f"up to {books} tokens of {config.codebook_nbits} bits, {rate:g} times a "
-            f"second of {config.sample_rate / 1000:g} kHz sound",
-            "codebook_sizes": (config.codebook_size,) * books,
-            "covers": {"seconds": 1 / rate, "channels": 1},
-            "extent": EXTENT,
-            "grid_rank": 2,
+            **sound_facts(
+                books=config.num_quantizers,
+                entries=config.codebook_size,
+                rate=config.sample_rate,
+                hop=int(config.hop_length),
+                channels=1,
+            ),
             "qualities": tuple(sorted(_bandwidths(config))),
             "details": {"reach": "attention: tokens depend on the whole clip"},
         }
@@ -61,14 +59,8 @@ class XcodecCodec(HubAudio):
 
     def _prepare(self) -> None:
         self._rate, self._channels = self.config.sample_rate, 1
-        self._hop = self.config.hop_length
+        self._hop = int(self.config.hop_length)
         self._bandwidths = _bandwidths(self.config)
-
-    def _columns(self, samples: int) -> int:
-        return int(-(-samples // self._hop))
-
-    def _shaped(self, segment: Samples) -> Samples:
-        return np.pad(segment, ((0, 0), (0, -segment.shape[1] % self._hop)))
 
     def _encode_batch(self, batch: torch.Tensor, books: int) -> torch.Tensor:
         found = self._model.encode(batch, bandwidth=self._bandwidths[books])

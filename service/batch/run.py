@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +24,7 @@ from omnicodec.service.batch.job import Job, differences, parse_job
 from omnicodec.service.batch.layout import Layout
 from omnicodec.service.batch.manifest import Manifest, Tally, assemble
 from omnicodec.service.batch.plan import Plan, write_plan
-from omnicodec.service.batch.records import FileFacts
+from omnicodec.service.batch.records import FileFacts, Record
 from omnicodec.service.batch.sinks import open_sink
 
 _ENOUGH: Final = 100
@@ -177,7 +177,7 @@ class _Run:
                     f"{str(self._folder.data / name)!r} is damaged or missing; "
                     f"`omnicodec verify {self._folder.path}` tells more"
                 )
-        self._remove_superfluous(manifest)
+        self._remove_superfluous(manifest, map(self._folder.record, range(len(manifest.shards))))
         return manifest
 
     def write(self) -> None:
@@ -207,7 +207,8 @@ class _Run:
         self._check_counts()
         self._judge(ended=True)
         self._watch.finishing()
-        shards = [sorted(folder.record(shard).files) for shard in range(len(self._plan))]
+        records = [folder.record(shard) for shard in range(len(self._plan))]
+        shards = [sorted(record.files) for record in records]
         facts = Layout.of(job, vocabulary).facts()
         sink = open_sink(job.format, facts)
         with writing(folder.data):
@@ -215,13 +216,13 @@ class _Run:
         folder.write(folder.rejects, map(folder.rejects_bytes, range(len(self._plan))))
         manifest = assemble(
             job,
-            map(folder.record, range(len(self._plan))),
+            records,
             plan=file_facts(folder.plan).sha256,
             facts=facts,
-            files=self._files(names),
+            files=self._files(names, records),
         )
         folder.write(folder.manifest, [manifest.to_bytes()])
-        self._remove_superfluous(manifest)
+        self._remove_superfluous(manifest, records)
         return manifest
 
     def _hear(self, event: Event) -> None:
@@ -296,21 +297,19 @@ class _Run:
         if planned is not None and planned != found:
             raise CorruptStream(f"{planned:,} items were planned, {found:,} came in")
 
-    def _files(self, names: Sequence[str]) -> dict[str, FileFacts]:
+    def _files(self, names: Sequence[str], records: Iterable[Record]) -> dict[str, FileFacts]:
         """Return the facts of all files of the data set; records know most of them."""
-        known: dict[str, FileFacts] = {}
-        for shard in range(len(self._plan)):
-            known |= self._folder.record(shard).files
+        known = {name: facts for record in records for name, facts in record.files.items()}
         return {
             name: known.get(name) or file_facts(self._folder.data / name, sync=True)
             for name in names
         }
 
-    def _remove_superfluous(self, manifest: Manifest) -> None:
+    def _remove_superfluous(self, manifest: Manifest, records: Iterable[Record]) -> None:
         """Remove the files of shards that are in others now; nothing else is touched."""
         folder = self._folder
-        for shard in range(len(manifest.shards)):
-            for name in folder.record(shard).files:
+        for record in records:
+            for name in record.files:
                 if name not in manifest.files:
                     with writing(folder.data / name):
                         (folder.data / name).unlink(missing_ok=True)
