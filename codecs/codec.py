@@ -30,9 +30,10 @@ Mask = NDArray[np.bool_]
 class CodecSpec:
     """Facts about a codec that a trainer needs before running it.
 
-    `codebook_sizes` has one entry per parallel codebook, `extent` names the integers of
-    `Tokens.extent` in the order in which streams store them, `covers` says what one
-    position covers (`{"height": 16, "width": 16}` pixels, `{"bytes": 1}`).
+    `codebook_sizes` has one entry per parallel codebook. A continuous tokenizer has none, but
+    `soft_width` real values at each position; its extent names `bits`, 16 or 32 of each value.
+    `extent` names the integers of `Tokens.extent` in the order in which streams store them,
+    `covers` says what one position covers (`{"height": 16, "width": 16}` pixels, `{"bytes": 1}`).
     `fingerprint` is SHA-256 over configuration and weights, cut to 16 hex digits; `prior` is
     that of the codec's prior, which streams carry as well. `resumable` says that encoding may
     take minutes, and then reports to `Settings.work` and heeds it. `qualities`, `efforts` and
@@ -46,6 +47,7 @@ class CodecSpec:
     fingerprint: str
     codebook_sizes: tuple[int, ...]
     covers: Mapping[str, float]
+    soft_width: int = 0
     prior: str = ""
     extent: tuple[str, ...] = ()
     grid_rank: int = 1
@@ -270,6 +272,8 @@ class Codec(ABC, Generic[M]):
         A codec with qualities may leave its last codebooks out of the lower ones: rows of
         zeros, which are not counted.
         """
+        if tokens.soft is not None:
+            return 8.0 * tokens.soft.nbytes
         sizes = self.spec.codebook_sizes
         if self.spec.qualities:
             used = np.flatnonzero(tokens.ids.any(1))
@@ -301,6 +305,7 @@ class Codec(ABC, Generic[M]):
         if tokens.ids.shape[0] != books:
             raise InvalidInput(f"{spec.name} has {books} codebooks, not {tokens.ids.shape[0]}")
         self.check_layout(tokens.grid, tokens.extent)
+        self._check_soft(tokens)
         if len(tokens):
             for book, size in enumerate(spec.codebook_sizes):
                 row = tokens.ids[book]
@@ -311,6 +316,24 @@ class Codec(ABC, Generic[M]):
                         f"0..{size - 1} (codebook {book} of {spec.name})"
                     )
 
+    def _check_soft(self, tokens: Tokens) -> None:
+        """Raise `InvalidInput` unless there are real values just where the codec has them."""
+        spec, soft = self.spec, tokens.soft
+        if soft is None:
+            if spec.soft_width:
+                raise InvalidInput(f"{spec.name} has real-valued tokens, and none were given")
+            return
+        if soft.shape[1] != spec.soft_width:
+            raise InvalidInput(
+                f"{spec.name} has {spec.soft_width} real values at a position, not {soft.shape[1]}"
+            )
+        if 8 * soft.itemsize != tokens.extent["bits"]:
+            raise InvalidInput(
+                f"the extent says {tokens.extent['bits']} bits, the tokens are {soft.dtype}"
+            )
+        if not np.isfinite(soft).all():
+            raise InvalidInput("real-valued tokens must be finite")
+
     def check_layout(self, grid: Sequence[int], extent: Mapping[str, int]) -> None:
         """Raise `InvalidInput` unless grid and extent are those of one item."""
         spec = self.spec
@@ -318,6 +341,8 @@ class Codec(ABC, Generic[M]):
             raise InvalidInput(f"{spec.name} has grids of rank {spec.grid_rank}, not {len(grid)}")
         if set(extent) != set(spec.extent):
             raise InvalidInput(f"{spec.name} needs the extent {spec.extent}, not {tuple(extent)}")
+        if spec.soft_width and extent["bits"] not in (16, 32):
+            raise InvalidInput(f"real values have 16 or 32 bits, not {extent['bits']}")
         positions = 1
         for n in grid:
             positions *= int(n)

@@ -21,22 +21,26 @@ from omnicodec.codecs.files import atomic_write, read_all
 
 _FORMAT: Final = "omnicodec.tokens.v1"
 _MAX_ARCHIVE_BYTES: Final = 1 << 32
+_SOFT_TYPES: Final = (np.dtype(np.float16), np.dtype(np.float32))
 
 # What zipfile, numpy and json raise on files that are not theirs.
 _NOT_AN_ARCHIVE: Final = (
     ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, NotImplementedError,
-    RuntimeError, zlib.error, zipfile.BadZipFile,
+    RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile,
 )  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens:
-    """The token ids of one item, with all that decoding needs beside the model.
+    """The tokens of one item, with all that decoding needs beside the model.
 
     `ids` is int32 of shape `(K, N)`: K parallel codebooks, N positions. `grid` lays the
     positions out in row-major order, `(h, w)`, `(t,)` or `(t, h, w)`, so its product is N.
     `extent` holds integers by name, such as the height and width in pixels, from which
     the original's size is given back. `fingerprint` names the model, 16 hex digits.
+
+    A continuous tokenizer has no codes: its positions are `soft`, real values of shape
+    `(N, D)`, float16 or float32 in C order, and K is 0. Equal tokens are equal bit by bit.
 
     Raises `InvalidInput` when shape, type and grid do not agree.
     """
@@ -46,6 +50,7 @@ class Tokens:
     ids: NDArray[np.int32]
     grid: tuple[int, ...]
     extent: Mapping[str, int] = field(default_factory=dict)
+    soft: NDArray[np.floating] | None = None
 
     def __post_init__(self) -> None:
         ids = np.asarray(self.ids)
@@ -60,6 +65,8 @@ class Tokens:
         grid = tuple(int(n) for n in self.grid)
         if not grid or min(grid) < 0 or math.prod(grid) != ids.shape[1]:
             raise InvalidInput(f"grid {grid} does not hold {ids.shape[1]} positions")
+        if self.soft is not None:
+            object.__setattr__(self, "soft", _soft(self.soft, ids))
         object.__setattr__(self, "ids", ids)
         object.__setattr__(self, "grid", grid)
         extent = {str(k): int(v) for k, v in self.extent.items()}
@@ -69,6 +76,11 @@ class Tokens:
         """Return the number of positions N."""
         return int(self.ids.shape[1])
 
+    @property
+    def values(self) -> NDArray[Any]:
+        """The array that holds what the positions are: `soft` where there is one, else `ids`."""
+        return self.ids if self.soft is None else self.soft
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Tokens):
             return NotImplemented
@@ -77,6 +89,9 @@ class Tokens:
             == (other.codec, other.fingerprint, other.grid)
             and dict(self.extent) == dict(other.extent)
             and np.array_equal(self.ids, other.ids)
+            and (self.soft is None) == (other.soft is None)
+            and self.values.dtype == other.values.dtype
+            and np.array_equal(_bits(self.values), _bits(other.values))
         )
 
     __hash__ = None  # type: ignore[assignment]  # holds an array, which is mutable
@@ -92,7 +107,8 @@ class Tokens:
         }
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
-        np.savez_compressed(buffer, ids=self.ids, meta=text)
+        soft = {} if self.soft is None else {"soft": self.soft}
+        np.savez_compressed(buffer, ids=self.ids, meta=text, **soft)
         if hasattr(target, "write"):
             target.write(buffer.getvalue())
         else:
@@ -112,6 +128,7 @@ class Tokens:
                 raise LimitExceeded(f"token archive of {size:,} bytes is too large")
             with np.load(io.BytesIO(data), allow_pickle=False) as archive:
                 ids = archive["ids"]
+                soft = archive.get("soft")
                 meta: dict[str, Any] = json.loads(archive["meta"].tobytes())
             if meta.get("format") != _FORMAT:
                 raise InvalidInput("not a token archive of this version of omnicodec")
@@ -121,6 +138,29 @@ class Tokens:
                 ids,
                 tuple(meta["grid"]),
                 meta["extent"],
+                soft,
             )
         except _NOT_AN_ARCHIVE as e:
             raise InvalidInput(f"not a token archive (.npz written by omnicodec): {e}") from e
+
+
+def _soft(values: NDArray[Any], ids: NDArray[np.int32]) -> NDArray[np.floating]:
+    """Return real values as `Tokens` keeps them, in this machine's byte order."""
+    values = np.asarray(values)
+    native = values.dtype.newbyteorder("=")
+    if native not in _SOFT_TYPES or values.ndim != 2 or not values.shape[1]:
+        raise InvalidInput(
+            "real-valued tokens must be float16 or float32 of shape (N, D), "
+            f"not {values.dtype} {values.shape}"
+        )
+    if ids.shape != (0, len(values)):
+        raise InvalidInput(
+            f"{len(values)} real-valued positions need ids of shape (0, {len(values)}), "
+            f"not {ids.shape}"
+        )
+    return np.ascontiguousarray(values, native)
+
+
+def _bits(values: NDArray[Any]) -> NDArray[Any]:
+    """Return what compares bit by bit: a NaN equals itself, and 0 is not -0."""
+    return values.view(f"u{values.itemsize}") if values.dtype.kind == "f" else values

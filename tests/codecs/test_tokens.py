@@ -85,6 +85,84 @@ def test_archives_of_others_are_refused(tmp_path) -> None:
         Tokens.load(tmp_path / "missing.npz")
 
 
+REAL = np.array([[0.5, -0.0, np.nan], [np.inf, 1e-3, 7]], np.float32)
+
+
+def soft(values: object, ids: object = None, grid: tuple[int, ...] = (2, 1)) -> Tokens:
+    ids = np.zeros((0, 2), np.int32) if ids is None else ids
+    return Tokens("image/kl", "0123456789abcdef", ids, grid, {"bits": 32}, values)
+
+
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", ">f2", ">f4"])
+def test_real_values_come_back_bit_by_bit(dtype: str) -> None:
+    before = soft(np.asfortranarray(REAL.astype(dtype)))
+    file = io.BytesIO()
+    before.save(file)
+    after = Tokens.load(file.getvalue())
+    assert after == before
+    assert after.soft.dtype.isnative
+    assert after.soft.flags.c_contiguous
+    assert after.ids.shape == (0, 2)
+    assert len(after) == 2
+    assert after.values is after.soft
+
+
+def test_equality_of_real_values_is_that_of_their_bits() -> None:
+    one = soft(REAL)
+    assert one == soft(REAL.copy())
+    positive = REAL.copy()
+    positive[0, 1] = 0.0
+    assert one != soft(positive)
+    assert one != soft(REAL.astype(np.float16))
+    zeros = np.zeros((2, 3), np.float32)
+    assert soft(zeros) != soft(None)
+    assert soft(zeros) != soft(zeros.astype(np.float16))
+
+
+@pytest.mark.parametrize(
+    ("values", "ids"),
+    [
+        (REAL[0], None),
+        (REAL[:, :, None], None),
+        (REAL[:, :0], None),
+        (REAL[:1], None),
+        (REAL.astype(np.float64), None),
+        (np.zeros((2, 3), np.int32), None),
+        (REAL.astype(object), None),
+        ([["a"], ["b"]], None),
+        (REAL, np.zeros((1, 2), np.int32)),
+        (REAL, np.zeros((0, 3), np.int32)),
+    ],
+)
+def test_real_values_that_do_not_fit_are_refused(values: object, ids: object) -> None:
+    with pytest.raises(InvalidInput):
+        soft(values, ids)
+
+
+def test_archives_of_strange_real_values_are_refused() -> None:
+    good = io.BytesIO()
+    soft(REAL).save(good)
+    with np.load(io.BytesIO(good.getvalue())) as archive:
+        ids, meta = archive["ids"], archive["meta"]
+    for values in (REAL.astype(object), REAL.astype(np.float64), REAL.T, REAL.tobytes()):
+        file = io.BytesIO()
+        np.savez(file, ids=ids, meta=meta, soft=np.asarray(values))
+        with pytest.raises(InvalidInput):
+            Tokens.load(file.getvalue())
+
+
+def test_an_archive_that_claims_more_than_it_holds_is_refused() -> None:
+    header = io.BytesIO()
+    claim = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 1 << 10)}
+    np.lib.format.write_array_header_1_0(header, claim)
+    plain = io.BytesIO()
+    soft(REAL).save(plain)
+    with zipfile.ZipFile(io.BytesIO(plain.getvalue())) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    with pytest.raises(InvalidInput):
+        Tokens.load(zip_of(files | {"soft.npy": header.getvalue()}))
+
+
 def zip_of(files: dict[str, bytes]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
