@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,21 @@ from omnicodec.codecs.codec import CodecSpec
 from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.codecs.vocabulary import special
+
+
+def no_ids(codec: str) -> str:
+    """Return the line that says why no vocabulary holds the tokens of a continuous tokenizer."""
+    return (
+        f"the tokens of {codec} are real values, which have no ids: "
+        "keep them in Parquet, MDS or WebDataset with layout raw"
+    )
+
+
+def check_ids(parts: Iterable[Tokens]) -> None:
+    """Raise `InvalidInput` for real-valued tokens."""
+    for part in parts:
+        if part.soft is not None:
+            raise InvalidInput(no_ids(part.codec))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +43,9 @@ class VocabularyEntry:
 
     @classmethod
     def of(cls, spec: CodecSpec) -> VocabularyEntry:
+        """Return the entry of a codec; raises `InvalidInput` for one without ids."""
+        if spec.soft_width:
+            raise InvalidInput(no_ids(spec.name))
         return cls(**{name: getattr(spec, name) for name in cls.__dataclass_fields__})
 
     def full_extent(self, grid: Sequence[int]) -> dict[str, int] | None:

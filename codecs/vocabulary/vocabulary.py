@@ -17,7 +17,7 @@ from omnicodec.codecs.files import atomic_write
 from omnicodec.codecs.registry import AnyCodec
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.codecs.vocabulary import hugging_face, opening, saved, special
-from omnicodec.codecs.vocabulary.entry import VocabularyEntry
+from omnicodec.codecs.vocabulary.entry import VocabularyEntry, check_ids
 from omnicodec.codecs.vocabulary.opening import AnySpec
 from omnicodec.codecs.vocabulary.patterns import (
     PATTERNS,
@@ -73,7 +73,8 @@ class Vocabulary:
         The text codec comes first; `text/bytes` is put there if none is named. A `Path` is what
         `load` opens: that of a `tokenizer.json` makes its ids the text ids, its own special tokens
         among them. `pattern` is "flat", "parallel" or "delay", and `patch` how many neighbouring
-        columns become one (see `patterns`). Raises what `load` raises.
+        columns become one (see `patterns`). Raises what `load` raises, and `InvalidInput` for a
+        codec without ids.
         """
         given = [(opening.spec_of(codec), codec) for codec in codecs]
         given.sort(key=lambda pair: pair[0].modality != "text")
@@ -160,8 +161,9 @@ class Vocabulary:
         Text stands as it is; any other part is its begin mark, its size, its codes and its
         end mark. In patches of k it is `(rows, ceil(L / k))`, and `pad` in every row fills the
         last one. Raises `UnknownCodec`, `FingerprintMismatch` or `InvalidInput` for parts
-        that this vocabulary does not hold.
+        that this vocabulary does not hold, real-valued ones among them.
         """
+        check_ids(parts)
         if self._is_plain and len(parts) == 1 and self.index(parts[0].codec) == 0:
             return self._text_alone(self._text_row(parts[0]), bos, eos)
         columns = [self._special([special.BOS])] if bos else []

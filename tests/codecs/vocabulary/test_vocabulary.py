@@ -256,3 +256,19 @@ def test_sizes_that_cannot_be_written_are_refused() -> None:
         ours.pack([make(IMAGE, (1 << 56, 0), {"height": 0, "width": 0})])
     with pytest.raises(InvalidInput, match="another layout"):
         ours.pack([make(AUDIO, (1,), {"samples": 1, "frames": 0})])
+
+
+def test_real_valued_tokens_have_no_ids() -> None:
+    spec = replace(IMAGE, name="image/soft", codebook_sizes=(), soft_width=4)
+    line = "the tokens of image/soft are real values, which have no ids: keep them in Parquet, "
+    with pytest.raises(InvalidInput, match=line):
+        Vocabulary.build([TEXT, spec])
+    with pytest.raises(InvalidInput, match=line):
+        vocabulary("flat").extend(spec)
+    soft = np.zeros((6, 4), np.float32)
+    part = Tokens("image/soft", "0" * 16, np.empty((0, 6), np.int32), (2, 3), {}, soft)
+    for parts in ([part], [text(b"a"), part]):
+        with pytest.raises(InvalidInput, match=line):
+            vocabulary("flat").pack(parts)
+    with pytest.raises(InvalidInput, match="real values"):  # whatever codec they claim
+        vocabulary("flat").pack([replace(part, codec=IMAGE.name, fingerprint=IMAGE.fingerprint)])
