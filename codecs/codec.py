@@ -7,7 +7,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Final, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=Media)
 
 Mask = NDArray[np.bool_]
+
+SOFT_CHUNK: Final = 1 << 20
+"""Real values of a chunk of a stream, at most: 4 MiB before they are coded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +116,10 @@ class Codec(ABC, Generic[M]):
     """Items that the network runs side by side, unless told otherwise: 1 on a CPU."""
 
     chunk_positions: ClassVar[int] = 1 << 16
-    """Positions of a chunk of a stream: the unit of seeking, and of what damage destroys."""
+    """Positions of a chunk of a stream: the unit of seeking, and of what damage destroys.
+
+    Of real values there are never more than `SOFT_CHUNK` in one.
+    """
 
     @classmethod
     @abstractmethod
@@ -175,7 +181,9 @@ class Codec(ABC, Generic[M]):
 
     def chunk_size(self, grid: tuple[int, ...]) -> int:
         """Return the positions of a chunk for an item with this grid."""
-        return self.chunk_positions
+        if not self.spec.soft_width:
+            return self.chunk_positions
+        return max(1, min(self.chunk_positions, SOFT_CHUNK // self.spec.soft_width))
 
     def encode(
         self,

@@ -30,6 +30,7 @@ from omnicodec.codecs import (
 from omnicodec.codecs.codec import Codec, Mask, Settings
 from omnicodec.codecs.frame_codec import FrameCodec
 from omnicodec.codecs.prior import Prior, Span
+from omnicodec.codecs.prior.soft import SoftPrior
 from omnicodec.codecs.registry import AnyCodec
 from omnicodec.codecs.text.bytes import ByteCodec
 
@@ -305,3 +306,54 @@ def film_codec(register: Callable[[str, type[AnyCodec]], None]) -> str:
     """Return the name of a codec of video that keeps grey frames exactly, without a network."""
     register(FilmCodec.name, FilmCodec)
     return FilmCodec.name
+
+
+class SoftCodec(BlockCodec):
+    """Mean colours of squares of pixels, as they are: real values, as continuous tokenizers have.
+
+    Lost ones are black.
+    """
+
+    name: ClassVar[str] = "image/soft"
+
+    def __init__(self) -> None:
+        self.spec = self.describe()
+        self.prior = SoftPrior(3)
+
+    @classmethod
+    def describe(cls) -> CodecSpec:
+        return replace(
+            super().describe(),
+            summary="mean colours as real values",
+            fingerprint="00000000000000dd",
+            codebook_sizes=(),
+            soft_width=3,
+            prior=SoftPrior(3).fingerprint,
+            extent=("height", "width", "bits"),
+            qualities=(16, 32),
+            efforts=(),
+        )
+
+    def _encode(self, item: Image, settings: Settings) -> Tokens:
+        bits = settings.quality or 32
+        extent = {"height": item.height, "width": item.width, "bits": bits}
+        grid = self.expected_grid(extent, 0)
+        room = [(0, n * self.side - size) for n, size in zip(grid, item.pixels.shape, strict=False)]
+        pixels = np.pad(item.pixels, (*room, (0, 0)), "edge").astype(np.float32)
+        means = pixels.reshape(grid[0], self.side, grid[1], self.side, 3).mean((1, 3)) / 255
+        soft = means.reshape(-1, 3).astype(f"f{bits // 8}")
+        ids = np.zeros((0, len(soft)), np.int32)
+        return Tokens(self.name, self.spec.fingerprint, ids, grid, extent, soft)
+
+    def _decode(self, tokens: Tokens, missing: Mask | None) -> Image:
+        assert tokens.soft is not None
+        cells = np.clip(np.rint(tokens.soft.astype(np.float32) * 255), 0, 255).astype(np.uint8)
+        pixels = cells.reshape(*tokens.grid, 3).repeat(self.side, 0).repeat(self.side, 1)
+        return Image(pixels[: tokens.extent["height"], : tokens.extent["width"]].copy())
+
+
+@pytest.fixture
+def soft_codec(register: Callable[[str, type[AnyCodec]], None]) -> str:
+    """Return the name of a codec with three real values at a position, without a network."""
+    register(SoftCodec.name, SoftCodec)
+    return SoftCodec.name

@@ -20,6 +20,7 @@ from omnicodec.codecs.errors import (
 )
 from omnicodec.codecs.limits import MAX_POSITIONS
 from omnicodec.codecs.prior import Span
+from omnicodec.codecs.prior.soft import from_patterns, to_patterns
 from omnicodec.codecs.registry import AnyCodec, load_named
 from omnicodec.codecs.stream import frames
 from omnicodec.codecs.stream.chunks import ChunkReader
@@ -108,6 +109,8 @@ def _parts(
     if not 0 < chunk_positions <= frames.MAX_CHUNK_POSITIONS:
         raise InvalidInput(f"chunks hold 1 to {frames.MAX_CHUNK_POSITIONS} positions")
     chunks = _encode(tokens, codec, chunk_positions, threads)
+    if any(len(chunk.payload) > frames.MAX_PAYLOAD_BYTES for chunk in chunks):
+        raise InvalidInput(f"chunks of {chunk_positions:,} positions are too large here")
     largest = max((chunk.positions for chunk in chunks), default=chunk_positions)
     return make_header(codec, tokens.grid, tokens.extent, chunk_positions=largest), chunks
 
@@ -116,13 +119,14 @@ def _encode(
     tokens: Tokens, codec: AnyCodec, chunk_positions: int, threads: int | None
 ) -> list[frames.Chunk]:
     prior, total = codec.prior, len(tokens)
+    rows = tokens.ids if tokens.soft is None else to_patterns(tokens.soft)
 
     def span_at(start: int, size: int) -> Span:
         return Span(tokens.grid, start, min(start + size, total))
 
     def encode(start: int) -> frames.Chunk:
         span = span_at(start, chunk_positions)
-        payload = prior.encode(tokens.ids[:, span.start : span.stop], span)
+        payload = prior.encode(rows[:, span.start : span.stop], span)
         return frames.Chunk(start // chunk_positions, len(span), payload)
 
     starts = range(0, total, chunk_positions)
@@ -133,7 +137,7 @@ def _encode(
     large = []
     for index, start in enumerate(range(0, total, frames.MAX_CHUNK_POSITIONS)):
         span = span_at(start, frames.MAX_CHUNK_POSITIONS)
-        payload = prior.encode_large(tokens.ids[:, span.start : span.stop], span)
+        payload = prior.encode_large(rows[:, span.start : span.stop], span)
         if payload is None or len(payload) > frames.MAX_PAYLOAD_BYTES:
             return chunks
         large.append(frames.Chunk(index, len(span), payload))
@@ -168,8 +172,8 @@ def read_tokens(
     """Return the tokens of an .omc stream, made by `codec` or else by the one that it names.
 
     With `partial`, positions of damaged chunks are marked in `StreamContents.missing`
-    instead of raising `CorruptStream`; their ids are 0. `threads` are as in `write_tokens`.
-    The `sound` of a video comes along; with `partial` it is left out where nothing of it is
+    instead of raising `CorruptStream`; their ids or real values are 0. `threads` are
+    as in `write_tokens`. The `sound` of a video comes along; with `partial` it is left out where nothing of it is
     whole, or where another model made it.
     """
     chunks = ChunkReader(io.BytesIO(stream), partial=partial)
@@ -214,15 +218,22 @@ def _read(
         last = max(found, default=-1)
         positions = min(positions, (last + 1) * header.chunk_positions)
         grid = (positions,)
-    ids = np.zeros((len(codec.spec.codebook_sizes), positions), np.int32)
+    spec, soft = codec.spec, None
+    rows = np.zeros((spec.soft_width or len(spec.codebook_sizes), positions), np.int32)
     missing = np.ones(positions, np.bool_)
-    fill(ids, missing, found.values(), codec, chunks.span, partial=partial, threads=threads)
-    tokens = Tokens(header.codec, header.fingerprint.hex(), ids, grid, extent)
+    fill(rows, missing, found.values(), codec, chunks.span, partial=partial, threads=threads)
+    if spec.soft_width:
+        soft, wrong = from_patterns(rows, extent["bits"])
+        if wrong.any() and not partial:
+            raise CorruptStream("the stream holds real values that no codec makes")
+        missing |= wrong
+        rows = rows[:0]
+    tokens = Tokens(header.codec, header.fingerprint.hex(), rows, grid, extent, soft)
     return StreamContents(tokens, header, missing if missing.any() else None)
 
 
 def fill(
-    ids: NDArray[np.int32],
+    rows: NDArray[np.int32],
     missing: Mask,
     chunks: Collection[frames.Chunk],
     codec: AnyCodec,
@@ -231,7 +242,7 @@ def fill(
     partial: bool,
     threads: int | None,
 ) -> None:
-    """Decode chunks into ids `(K, N)`; what they hold is not `missing` any more.
+    """Decode chunks into the rows of a prior, `(K, N)`; what they hold is not `missing` any more.
 
     Raises `CorruptStream` for one that holds nothing, which with `partial` stays missing.
     """
@@ -248,7 +259,7 @@ def fill(
     parallel = codec.prior.parallel and len(chunks) > 1
     for place, part in in_order(decode, chunks, parallel=parallel, threads=threads):
         if part is not None:
-            ids[:, place] = part[:, : ids.shape[1] - place.start]
+            rows[:, place] = part[:, : rows.shape[1] - place.start]
             missing[place] = False
 
 
