@@ -108,8 +108,9 @@ def tokens_to_proto(tokens: Tokens) -> media_pb2.Tokens:
 
     Raises `InvalidInput` for numbers that the message has no room for.
     """
+    soft = tokens.soft
     with fitting("tokens"):
-        return media_pb2.Tokens(
+        message = media_pb2.Tokens(
             codec=tokens.codec,
             fingerprint=tokens.fingerprint,
             codebooks=tokens.ids.shape[0],
@@ -117,23 +118,54 @@ def tokens_to_proto(tokens: Tokens) -> media_pb2.Tokens:
             grid=tokens.grid,
             extent=tokens.extent,
         )
+        if soft is not None:
+            message.soft = soft.astype(soft.dtype.newbyteorder("<"), copy=False).tobytes()
+            message.soft_bits, message.soft_width = 8 * soft.itemsize, soft.shape[1]
+        return message
 
 
 def tokens_from_proto(message: media_pb2.Tokens) -> Tokens:
     """Return the tokens of a message; `Codec.check` is what compares them with a codec.
 
-    Raises `InvalidInput` when grid, codebooks and bytes do not agree.
+    Raises `InvalidInput` when grid, codebooks or width, and bytes do not agree.
     """
-    if not 0 < len(message.grid) <= MAX_GRID_RANK:
-        raise InvalidInput(f"a grid has 1 to {MAX_GRID_RANK} dimensions, not {len(message.grid)}")
-    if message.codebooks < 1:
-        raise InvalidInput("tokens have at least 1 codebook")
-    grid = tuple(message.grid)
+    real, grid = real_type(message), grid_of(message)
     positions = math.prod(grid)
     if positions > MAX_POSITIONS:
         raise LimitExceeded(f"{positions:,} positions are over the limit of {MAX_POSITIONS:,}")
-    ids = _array(message.ids, _INT, (message.codebooks, positions)).astype(np.int32, copy=False)
-    return Tokens(message.codec, message.fingerprint, ids, grid, dict(message.extent))
+    if real is None:
+        soft, ids = None, _array(message.ids, _INT, (message.codebooks, positions))
+    else:
+        soft = _array(message.soft, real, (positions, message.soft_width))
+        ids = np.zeros((0, positions), _INT)
+    ids = ids.astype(np.int32, copy=False)
+    return Tokens(message.codec, message.fingerprint, ids, grid, dict(message.extent), soft)
+
+
+def grid_of(message: media_pb2.Tokens) -> tuple[int, ...]:
+    """Return the grid of tokens; raises `InvalidInput` for one with too few or too many axes."""
+    if not 0 < len(message.grid) <= MAX_GRID_RANK:
+        raise InvalidInput(f"a grid has 1 to {MAX_GRID_RANK} dimensions, not {len(message.grid)}")
+    return tuple(message.grid)
+
+
+def real_type(message: media_pb2.Tokens) -> np.dtype[Any] | None:
+    """Return the type of the real values of tokens, None where they are ids.
+
+    Raises `InvalidInput` for a message that has both or neither, or values of other sizes.
+    """
+    if not (message.soft or message.soft_bits or message.soft_width):
+        if message.codebooks < 1:
+            raise InvalidInput("tokens have at least 1 codebook")
+        return None
+    if message.codebooks or message.ids:
+        raise InvalidInput("tokens are ids or real values, not both")
+    if message.soft_bits not in (16, 32) or not message.soft_width:
+        raise InvalidInput(
+            "real-valued tokens have at least 1 value of 16 or 32 bits at a position, "
+            f"not {message.soft_width} of {message.soft_bits}"
+        )
+    return np.dtype(f"<f{message.soft_bits // 8}")
 
 
 def spec_to_proto(spec: CodecSpec) -> codec_service_pb2.Codec:

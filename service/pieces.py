@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs import InvalidInput
-from omnicodec.service.convert import fitting
+from omnicodec.service.convert import fitting, grid_of, real_type
 from omnicodec.v1 import media_pb2
 
 PIECE_BYTES: Final = 256 << 10
@@ -107,30 +107,30 @@ def _join_media(pieces: Sequence[media_pb2.Media]) -> media_pb2.Media:
 def cut_tokens(
     tokens: media_pb2.Tokens, grows: str, most: int = PIECE_BYTES
 ) -> Iterator[media_pb2.Tokens]:
-    """Yield tokens in pieces of about `most` bytes of ids, one at least.
+    """Yield tokens in pieces of about `most` bytes of ids or real values, one at least.
 
     `grows` is the first of the codec's `extent`, "" where it has none: the first piece has the
     whole of it, the others 0. Raises `InvalidInput` for tokens that contradict themselves.
     """
     grid = tuple(tokens.grid)
-    ids = _ids(tokens)
+    content = _content(tokens)
+    books, _, size = content.shape
     inner = math.prod(grid[1:])
-    steps = max(1, most // max(1, 4 * tokens.codebooks * inner))
+    steps = max(1, most // max(1, books * size * inner))
     if grid[0] <= steps:
         yield tokens
         return
     for start in range(0, grid[0], steps):
-        part = ids[:, start * inner : (start + steps) * inner]
+        part = content[:, start * inner : (start + steps) * inner].tobytes()
         extent = dict(tokens.extent)
         if start and grows in extent:
             extent[grows] = 0
         yield media_pb2.Tokens(
             codec=tokens.codec,
             fingerprint=tokens.fingerprint,
-            codebooks=tokens.codebooks,
-            ids=part.tobytes(),
             grid=(min(steps, grid[0] - start), *grid[1:]),
             extent=extent,
+            **_content_fields(tokens, part),
         )
 
 
@@ -140,7 +140,7 @@ def join_tokens(pieces: Sequence[media_pb2.Tokens], grows: str) -> media_pb2.Tok
     Raises `InvalidInput` for pieces that cannot be of one item.
     """
     first = pieces[0]
-    ids = [_ids(piece) for piece in pieces]
+    contents = [_content(piece) for piece in pieces]
     if len(pieces) == 1:
         return first
     steps = size = 0
@@ -151,26 +151,40 @@ def join_tokens(pieces: Sequence[media_pb2.Tokens], grows: str) -> media_pb2.Tok
     extent = {**_same("extent", extents), grows: size}
     if grows not in first.extent:
         del extent[grows]
+    _same("number of codebooks", [piece.codebooks for piece in pieces])
+    _same("type of values", [(piece.soft_bits, piece.soft_width) for piece in pieces])
     with fitting("pieces"):
         return media_pb2.Tokens(
             codec=_same("codec", [piece.codec for piece in pieces]),
             fingerprint=_same("fingerprint", [piece.fingerprint for piece in pieces]),
-            codebooks=_same("number of codebooks", [piece.codebooks for piece in pieces]),
-            ids=np.concatenate(ids, 1).tobytes(),
             grid=(steps, *_same("grid", [tuple(piece.grid[1:]) for piece in pieces])),
             extent=extent,
+            **_content_fields(first, np.concatenate(contents, 1).tobytes()),
         )
 
 
-def _ids(tokens: media_pb2.Tokens) -> NDArray[np.int32]:
-    """Return ids `(K, N)`; raises `InvalidInput` unless there are as many as the grid says."""
-    books, positions = tokens.codebooks, math.prod(tokens.grid)
-    if not tokens.grid or not books or len(tokens.ids) != 4 * books * positions:
-        raise InvalidInput(
-            f"{len(tokens.ids):,} bytes of ids do not fit {books} codebooks and the grid "
-            f"{tuple(tokens.grid[:8])}"
-        )
-    return np.frombuffer(tokens.ids, "<i4").reshape(books, positions)
+def _content(tokens: media_pb2.Tokens) -> NDArray[np.uint8]:
+    """Return the bytes of ids `(K, N, 4)` or of real values `(1, N, 2 D or 4 D)`.
+
+    Raises `InvalidInput` unless there are as many as the grid says.
+    """
+    real, grid = real_type(tokens), grid_of(tokens)
+    positions = math.prod(grid)
+    data, books, size = tokens.ids, tokens.codebooks, 4
+    what = f"ids do not fit {books} codebooks"
+    if real is not None:
+        data, books, size = tokens.soft, 1, real.itemsize * tokens.soft_width
+        what = f"real values do not fit {tokens.soft_width} a position"
+    if len(data) != books * positions * size:
+        raise InvalidInput(f"{len(data):,} bytes of {what} and the grid {grid}")
+    return np.frombuffer(data, np.uint8).reshape(books, positions, size)
+
+
+def _content_fields(tokens: media_pb2.Tokens, data: bytes) -> dict[str, Any]:
+    """Return the fields of ids or real values like those of `tokens`, with these bytes."""
+    if not tokens.soft_width:
+        return {"codebooks": tokens.codebooks, "ids": data}
+    return {"soft": data, "soft_bits": tokens.soft_bits, "soft_width": tokens.soft_width}
 
 
 def _same(what: str, values: Sequence[Any]) -> Any:

@@ -172,9 +172,9 @@ def read_tokens(
     """Return the tokens of an .omc stream, made by `codec` or else by the one that it names.
 
     With `partial`, positions of damaged chunks are marked in `StreamContents.missing`
-    instead of raising `CorruptStream`; their ids or real values are 0. `threads` are
-    as in `write_tokens`. The `sound` of a video comes along; with `partial` it is left out where nothing of it is
-    whole, or where another model made it.
+    instead of raising `CorruptStream`; their ids or real values are 0. `threads` are as in
+    `write_tokens`. The `sound` of a video comes along; with `partial` it is left out where
+    nothing of it is whole, or where another model made it.
     """
     chunks = ChunkReader(io.BytesIO(stream), partial=partial)
     contents = _read(chunks, codec, partial, device, threads)

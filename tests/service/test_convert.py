@@ -193,6 +193,59 @@ def test_tokens_come_back(shape: tuple[int, tuple[int, ...]]) -> None:
     assert back.ids.dtype == np.int32
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("grid", [(7,), (3, 4), (0, 4)])
+def test_real_valued_tokens_come_back(dtype: type, grid: tuple[int, ...]) -> None:
+    positions = int(np.prod(grid))
+    soft = RNG.standard_normal((positions, 5)).astype(dtype)
+    soft[:1] = np.nan  # any bits, for those who check them
+    ids = np.zeros((0, positions), np.int32)
+    tokens = Tokens("image/kl", "0123456789abcdef", ids, grid, {"bits": 16}, soft)
+    message = media_pb2.Tokens.FromString(tokens_to_proto(tokens).SerializeToString())
+    assert (message.codebooks, message.ids) == (0, b"")
+    back = tokens_from_proto(message)
+    assert back == tokens
+    assert back.soft.flags.writeable
+
+
+def test_more_positions_than_an_empty_array_may_have() -> None:
+    soft = np.zeros(((1 << 20) + 1, 1), np.float16)
+    tokens = Tokens("a", "b", np.zeros((0, len(soft)), np.int32), (len(soft),), {}, soft)
+    assert tokens_from_proto(tokens_to_proto(tokens)) == tokens
+
+
+REAL = {"grid": [2], "soft": bytes(24), "soft_bits": 32, "soft_width": 3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"soft": bytes(23)}, InvalidInput),
+        ({"soft": b""}, InvalidInput),
+        ({"soft_bits": 16}, InvalidInput),
+        ({"soft_bits": 64}, InvalidInput),
+        ({"soft_bits": 0}, InvalidInput),
+        ({"soft_width": 0}, InvalidInput),
+        ({"soft_width": 4}, InvalidInput),
+        ({"soft_width": (1 << 32) - 1}, InvalidInput),
+        ({"codebooks": 1}, InvalidInput),
+        ({"codebooks": 1, "ids": bytes(8)}, InvalidInput),
+        ({"ids": bytes(8)}, InvalidInput),
+        ({"grid": []}, InvalidInput),
+        ({"grid": [1] * 100}, InvalidInput),
+        ({"grid": [BILLION, BILLION]}, LimitExceeded),
+        ({"grid": [0], "soft": b"", "soft_width": (1 << 32) - 1}, LimitExceeded),
+    ],
+    ids=str,
+)
+def test_real_valued_tokens_that_lie_are_refused(
+    changes: dict[str, object], error: type[OmnicodecError]
+) -> None:
+    tokens_from_proto(M.Tokens(**REAL))
+    with pytest.raises(error):
+        tokens_from_proto(M.Tokens(**{**REAL, **changes}))
+
+
 @pytest.mark.parametrize(
     ("message", "error"),
     [

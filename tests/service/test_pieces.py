@@ -60,6 +60,20 @@ def test_tokens_are_the_same_in_any_pieces(books: int, steps: int, width: int, m
     assert join_tokens(list(cut_tokens(plain, "", most)), "") == plain
 
 
+@given(st.integers(1, 9), st.integers(0, 9), st.integers(0, 4), st.integers(1, 500), st.booleans())
+def test_real_values_are_the_same_in_any_pieces(
+    size: int, steps: int, width: int, most: int, half: bool
+) -> None:
+    soft = RNG.normal(size=(steps * width, size)).astype(np.float16 if half else np.float32)
+    ids = np.zeros((0, len(soft)), np.int32)
+    extent = {"height": 16 * steps, "width": 16 * width, "bits": 8 * soft.itemsize}
+    tokens = tokens_to_proto(Tokens("image/kl", "ab", ids, (steps, width), extent, soft))
+    pieces = list(cut_tokens(tokens, "height", most))
+    assert join_tokens(pieces, "height") == tokens
+    row = width * size * soft.itemsize
+    assert all(len(piece.soft) <= max(most, row) for piece in pieces)
+
+
 def test_bytes_are_cut() -> None:
     assert list(cut_bytes(b"abcde", 2)) == [b"ab", b"cd", b"e"]
     assert list(cut_bytes(b"")) == [b""]
@@ -102,3 +116,22 @@ def test_tokens_that_do_not_fit(changes: dict[str, object], message: str) -> Non
     pieces = [media_pb2.Tokens(**first), media_pb2.Tokens(**{**first, **changes})]
     with pytest.raises(InvalidInput, match=message):
         join_tokens(pieces, "a")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"soft_bits": 16, "soft": bytes(8)}, "same type of values"),
+        ({"soft_width": 1, "soft": bytes(8)}, "same type of values"),
+        ({"soft": bytes(15)}, "do not fit"),
+        ({"soft_bits": 64}, "16 or 32 bits"),
+        ({"grid": [1] * 9}, "dimensions"),
+        ({"codebooks": 1}, "not both"),
+        ({"soft_width": 0, "soft_bits": 0, "soft": b"", "codebooks": 1, "ids": bytes(8)}, "same"),
+    ],
+)
+def test_real_values_that_do_not_fit(changes: dict[str, object], message: str) -> None:
+    first = {"grid": [2], "soft": bytes(16), "soft_bits": 32, "soft_width": 2}
+    pieces = [media_pb2.Tokens(**first), media_pb2.Tokens(**{**first, **changes})]
+    with pytest.raises(InvalidInput, match=message):
+        join_tokens(pieces, "")

@@ -71,7 +71,7 @@ class RawSeries(_message.Message):
     def __init__(self, channels: _Optional[int] = ..., rate: _Optional[float] = ..., values: _Optional[bytes] = ...) -> None: ...
 
 class Tokens(_message.Message):
-    __slots__ = ("codec", "fingerprint", "codebooks", "ids", "grid", "extent")
+    __slots__ = ("codec", "fingerprint", "codebooks", "ids", "grid", "extent", "soft", "soft_bits", "soft_width")
     class ExtentEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -85,10 +85,16 @@ class Tokens(_message.Message):
     IDS_FIELD_NUMBER: _ClassVar[int]
     GRID_FIELD_NUMBER: _ClassVar[int]
     EXTENT_FIELD_NUMBER: _ClassVar[int]
+    SOFT_FIELD_NUMBER: _ClassVar[int]
+    SOFT_BITS_FIELD_NUMBER: _ClassVar[int]
+    SOFT_WIDTH_FIELD_NUMBER: _ClassVar[int]
     codec: str
     fingerprint: str
     codebooks: int
     ids: bytes
     grid: _containers.RepeatedScalarFieldContainer[int]
     extent: _containers.ScalarMap[str, int]
-    def __init__(self, codec: _Optional[str] = ..., fingerprint: _Optional[str] = ..., codebooks: _Optional[int] = ..., ids: _Optional[bytes] = ..., grid: _Optional[_Iterable[int]] = ..., extent: _Optional[_Mapping[str, int]] = ...) -> None: ...
+    soft: bytes
+    soft_bits: int
+    soft_width: int
+    def __init__(self, codec: _Optional[str] = ..., fingerprint: _Optional[str] = ..., codebooks: _Optional[int] = ..., ids: _Optional[bytes] = ..., grid: _Optional[_Iterable[int]] = ..., extent: _Optional[_Mapping[str, int]] = ..., soft: _Optional[bytes] = ..., soft_bits: _Optional[int] = ..., soft_width: _Optional[int] = ...) -> None: ...
