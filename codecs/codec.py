@@ -36,7 +36,8 @@ class CodecSpec:
     `codebook_sizes` has one entry per parallel codebook. A continuous tokenizer has none, but
     `soft_width` real values at each position; its extent names `bits`, 16 or 32 of each value.
     `extent` names the integers of `Tokens.extent` in the order in which streams store them,
-    `covers` says what one position covers (`{"height": 16, "width": 16}` pixels, `{"bytes": 1}`).
+    `usual` has the value of those that nearly all items have alike. `covers` says what one
+    position covers (`{"height": 16, "width": 16}` pixels, `{"bytes": 1}`).
     `fingerprint` is SHA-256 over configuration and weights, cut to 16 hex digits; `prior` is
     that of the codec's prior, which streams carry as well. `resumable` says that encoding may
     take minutes, and then reports to `Settings.work` and heeds it. `qualities`, `efforts` and
@@ -53,6 +54,7 @@ class CodecSpec:
     soft_width: int = 0
     prior: str = ""
     extent: tuple[str, ...] = ()
+    usual: Mapping[str, int] = field(default_factory=dict)
     grid_rank: int = 1
     lossless: bool = False
     streaming: bool = False
@@ -64,6 +66,11 @@ class CodecSpec:
     citation: str = ""
     licence: str = "Apache-2.0"
     details: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def per_position(self) -> int:
+        """Numbers at each position: one id of each codebook, or the real values."""
+        return self.soft_width or len(self.codebook_sizes)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -274,8 +274,13 @@ def test_specs_come_back(name: str) -> None:
 
 
 def test_a_spec_with_all_settings_comes_back() -> None:
-    settings = {"qualities": (10, 90), "efforts": ("low", "high"), "methods": ("a", "b")}
-    for yes in ({"streaming": True}, {"resumable": True}):
+    settings: dict[str, object] = {
+        "qualities": (10, 90),
+        "efforts": ("low", "high"),
+        "methods": ("a", "b"),
+    }
+    settings["usual"] = {"tile": 128}
+    for yes in ({"streaming": True}, {"resumable": True}, {"soft_width": 16}):
         spec = replace(describe("text/bytes"), **settings, **yes)
         assert spec_from_proto(spec_to_proto(spec)) == spec
 

@@ -14,7 +14,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Codec(_message.Message):
-    __slots__ = ("name", "version", "modality", "summary", "fingerprint", "codebook_sizes", "covers", "extent", "grid_rank", "lossless", "streaming", "qualities", "efforts", "weight_bytes", "citation", "licence", "details", "prior", "methods", "resumable", "soft_width")
+    __slots__ = ("name", "version", "modality", "summary", "fingerprint", "codebook_sizes", "covers", "extent", "grid_rank", "lossless", "streaming", "qualities", "efforts", "weight_bytes", "citation", "licence", "details", "prior", "methods", "resumable", "soft_width", "usual")
     class CoversEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -29,6 +29,13 @@ class Codec(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class UsualEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     MODALITY_FIELD_NUMBER: _ClassVar[int]
@@ -50,6 +57,7 @@ class Codec(_message.Message):
     METHODS_FIELD_NUMBER: _ClassVar[int]
     RESUMABLE_FIELD_NUMBER: _ClassVar[int]
     SOFT_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    USUAL_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     modality: str
@@ -71,7 +79,8 @@ class Codec(_message.Message):
     methods: _containers.RepeatedScalarFieldContainer[str]
     resumable: bool
     soft_width: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., modality: _Optional[str] = ..., summary: _Optional[str] = ..., fingerprint: _Optional[str] = ..., codebook_sizes: _Optional[_Iterable[int]] = ..., covers: _Optional[_Mapping[str, float]] = ..., extent: _Optional[_Iterable[str]] = ..., grid_rank: _Optional[int] = ..., lossless: bool = ..., streaming: bool = ..., qualities: _Optional[_Iterable[int]] = ..., efforts: _Optional[_Iterable[str]] = ..., weight_bytes: _Optional[int] = ..., citation: _Optional[str] = ..., licence: _Optional[str] = ..., details: _Optional[_Mapping[str, str]] = ..., prior: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., resumable: bool = ..., soft_width: _Optional[int] = ...) -> None: ...
+    usual: _containers.ScalarMap[str, int]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., modality: _Optional[str] = ..., summary: _Optional[str] = ..., fingerprint: _Optional[str] = ..., codebook_sizes: _Optional[_Iterable[int]] = ..., covers: _Optional[_Mapping[str, float]] = ..., extent: _Optional[_Iterable[str]] = ..., grid_rank: _Optional[int] = ..., lossless: bool = ..., streaming: bool = ..., qualities: _Optional[_Iterable[int]] = ..., efforts: _Optional[_Iterable[str]] = ..., weight_bytes: _Optional[int] = ..., citation: _Optional[str] = ..., licence: _Optional[str] = ..., details: _Optional[_Mapping[str, str]] = ..., prior: _Optional[str] = ..., methods: _Optional[_Iterable[str]] = ..., resumable: bool = ..., soft_width: _Optional[int] = ..., usual: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class ListCodecsRequest(_message.Message):
     __slots__ = ()
