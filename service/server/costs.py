@@ -51,9 +51,9 @@ class ItemLimits:
         """Raise `LimitExceeded` for an item that comes as so many bytes, if they are too many."""
         _check(size, self.nbytes, "bytes an item")
 
-    def check_tokens(self, grid: Sequence[int], codebooks: int) -> None:
-        """Raise `LimitExceeded` for tokens of this layout, if they are too many."""
-        _check(math.prod(grid) * codebooks, self.tokens, "tokens an item")
+    def check_tokens(self, grid: Sequence[int], numbers: int) -> None:
+        """Raise `LimitExceeded` for too many tokens: so many numbers at each position of a grid."""
+        _check(math.prod(grid) * numbers, self.tokens, "tokens an item")
 
     def check_media(self, message: media_pb2.Media, spec: CodecSpec, *, to_tokens: bool) -> int:
         """Return the bytes of memory that it takes to encode an item: of a file, about.
@@ -95,7 +95,7 @@ class ItemLimits:
         if to_tokens and spec.covers and set(spec.covers) == set(size):
             grid = [math.ceil(size[name] / one) for name, one in spec.covers.items()]
             if math.prod(size.values()) <= units:  # else it is not what it says
-                self.check_tokens(grid, len(spec.codebook_sizes))
+                self.check_tokens(grid, spec.per_position)
         return COST_OF_UNIT * units
 
     def check_extent(self, extent: Mapping[str, int]) -> None:

@@ -102,11 +102,11 @@ class Engine:
 
     async def encode(self, request: pb.EncodeRequest, job: Job) -> pb.EncodeResponse:
         codec, open_media, stage = await self._encoder(request, job, to_tokens=True)
-        metrics, codebooks = current().metrics, len(codec.spec.codebook_sizes)
+        metrics, width = current().metrics, codec.spec.per_position
 
         def to_proto(tokens: Tokens) -> media_pb2.Tokens:
-            self._limits.check_tokens(tokens.grid, codebooks)
-            metrics.tokens(tokens.codec, tokens.ids.size)
+            self._limits.check_tokens(tokens.grid, width)
+            metrics.tokens(tokens.codec, tokens.values.size)
             return convert.tokens_to_proto(tokens)
 
         save = Stage(self._workers.cpu, to_proto, step=Step.SAVE, codec=lambda _: codec.spec.name)
@@ -126,7 +126,7 @@ class Engine:
         def to_stream(encoded: _Encoded) -> bytes:
             tokens, sound, size = encoded
             stream = write_tokens(tokens, codec, quality=quality, sound=sound)
-            metrics.tokens(name, tokens.ids.size)
+            metrics.tokens(name, tokens.values.size)
             metrics.compressed(name, size, len(stream))
             return stream
 
@@ -146,10 +146,10 @@ class Engine:
             self._limits.check_bytes(message.ByteSize())
             tokens = convert.tokens_from_proto(message)
             codec = self.codecs.load(tokens.codec)
-            self._limits.check_tokens(tokens.grid, message.codebooks)
+            self._limits.check_tokens(tokens.grid, codec.spec.per_position)
             size = self._check_answer(codec, len(tokens), tokens.extent, suffix)
-            self._reserve(reservation, size, tokens.ids.nbytes)
-            metrics.tokens(tokens.codec, tokens.ids.size)
+            self._reserve(reservation, size, tokens.values.nbytes)
+            metrics.tokens(tokens.codec, tokens.values.size)
             return tokens
 
         def decode(items: list[Tokens], device: str) -> list[Media]:
@@ -192,14 +192,14 @@ class Engine:
             size = check(header.codec, header.grid, header.extent)
             if header.HasField("sound"):
                 size += check(header.sound.codec, header.sound.grid, header.sound.extent)
-            books = len(self.codecs.on(_bare(header.codec), device).spec.codebook_sizes)
-            self._reserve(reservation, size, 4 * books * math.prod(header.grid))
+            numbers = self.codecs.on(_bare(header.codec), device).spec.per_position
+            self._reserve(reservation, size, 4 * numbers * math.prod(header.grid))
             contents = read_tokens(stream, partial=request.partial, device=device)
             # A stream without a length that was cut off has said nothing until now.
             tokens = contents.tokens
             codec = self.codecs.on(tokens.codec, self._device)
             self._check_answer(codec, len(tokens), tokens.extent, suffix)
-            metrics.tokens(tokens.codec, tokens.ids.size)
+            metrics.tokens(tokens.codec, tokens.values.size)
             return contents
 
         def decode(items: list[StreamContents], device: str) -> list[Media]:
@@ -317,9 +317,9 @@ class Engine:
         job.at_end(reservation.close)
         return reservation
 
-    def _reserve(self, reservation: Reservation, size: float, ids: int) -> None:
+    def _reserve(self, reservation: Reservation, size: float, nbytes: int) -> None:
         """Reserve what it takes to decode tokens of so many bytes to media of about `size`."""
-        reservation.add(min(self.memory.most, opener.COST_OF_UNIT * math.ceil(size) + 3 * ids))
+        reservation.add(min(self.memory.most, opener.COST_OF_UNIT * math.ceil(size) + 3 * nbytes))
 
     @staticmethod
     def _alone(item: StreamContents) -> bool:

@@ -176,7 +176,8 @@ class Streams:
             while message is not None:
                 _same_kind(message, "tokens")
                 # Of a few steps at a time, so that others have their turn in a long piece.
-                books = message.tokens.codebooks * math.prod(message.tokens.grid[1:])
+                grid = convert.grid_of(message.tokens)
+                books = message.tokens.codebooks * math.prod(grid[1:])
                 for part in cut_tokens(message.tokens, _grows(codec), max(1, 4 * STEPS * books)):
                     given = await call.job.run(self._workers.cpu, convert.tokens_from_proto, part)
                     for media in await self._push(call.job, decoding, given):
@@ -217,7 +218,7 @@ class Streams:
             if header is not None:
                 codec = await self._engine.codecs.ready(header.codec, call.job)
                 if isinstance(codec, StreamingCodec) and not header.HasField("sound"):
-                    tokens = header.chunk_positions * len(codec.spec.codebook_sizes)
+                    tokens = header.chunk_positions * codec.spec.per_position
                     if tokens > self._options.max_tokens:
                         raise LimitExceeded(
                             f"a chunk of {tokens:,} tokens is over the limit of "
@@ -290,7 +291,7 @@ class Streams:
         return nbytes
 
     def _count(self, codec: Codec[Any], tokens: Tokens) -> None:
-        current().metrics.tokens(codec.spec.name, tokens.ids.size)
+        current().metrics.tokens(codec.spec.name, tokens.values.size)
 
     @property
     def _large(self) -> Engine:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from omnicodec.codecs import InvalidInput
 from omnicodec.inference import inference_pb2 as oip
@@ -38,12 +40,11 @@ def infer_response(
 
 
 def _tokens(model: Model, items: Sequence[media_pb2.Tokens]) -> dict[str, Made]:
-    spec = model.spec
-    books = len(spec.codebook_sizes)
-    parts = [np.frombuffer(item.ids, "<i4").reshape(books, -1) for item in items]
-    ids = np.concatenate([np.zeros((books, 0), "<i4"), *parts], 1)
+    spec, rows = model.spec, model.spec.per_position
+    parts = [_rows(item, rows) for item in items]
+    values = np.concatenate(parts, 1) if parts else np.zeros((rows, 0))
     tensors = {
-        TOKENS: made_array(ids, ids.shape, "INT32"),
+        TOKENS: made_array(values, values.shape, "FP32" if spec.soft_width else "INT32"),
         GRID: made_array([list(i.grid) for i in items], (len(items), spec.grid_rank), "INT64"),
     }
     if spec.extent:
@@ -51,6 +52,13 @@ def _tokens(model: Model, items: Sequence[media_pb2.Tokens]) -> dict[str, Made]:
         tensors[EXTENT] = made_array(extents, (len(items), len(spec.extent)), "INT64")
     tensors[FINGERPRINT.name] = made_bytes([spec.fingerprint.encode()])
     return tensors
+
+
+def _rows(item: media_pb2.Tokens, rows: int) -> NDArray[Any]:
+    """Return ids `(K, N)` or real values `(D, N)` of an item."""
+    if not item.soft_width:
+        return np.frombuffer(item.ids, "<i4").reshape(rows, -1)
+    return np.frombuffer(item.soft, f"<f{item.soft_bits // 8}").reshape(-1, rows).T
 
 
 def _media(model: Model, items: Sequence[media_pb2.Media]) -> dict[str, Made]:

@@ -1,4 +1,8 @@
-"""The models, `<modality>.<kind>.<verb>` for each codec, and the tensors they take and give."""
+"""The models, and the tensors that they take and give.
+
+`<modality>.<kind>.<verb>` for each codec; a published one keeps its name, as in
+`hf:owner/name.encode`.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from enum import StrEnum
 from typing import Final, cast
 
 from omnicodec.codecs import CodecSpec, UnknownCodec, registry
+from omnicodec.codecs.hub.reference import is_hub_name
 from omnicodec.inference import inference_pb2 as oip
 from omnicodec.inference import model_config_pb2 as config
 
@@ -97,7 +102,7 @@ class Model:
     def _tokens(self) -> tuple[Tensor, ...]:
         spec = self.spec
         tensors = [
-            Tensor(TOKENS, "INT32", (len(spec.codebook_sizes), -1)),
+            Tensor(TOKENS, "FP32" if spec.soft_width else "INT32", (spec.per_position, -1)),
             Tensor(GRID, "INT64", (-1, spec.grid_rank)),
         ]
         if spec.extent:
@@ -107,21 +112,27 @@ class Model:
 
 def find(name: str, version: str = "") -> Model:
     """Return a model; raises `UnknownCodec` where there is none of this name and version."""
-    codec, _, verb = name.rpartition(".")
-    modality, _, kind = codec.partition(".")
-    if verb not in list(Verb) or "@" in name or f"{modality}/{kind}" not in registry.available():
+    known = _codecs()
+    stem, _, verb = name.rpartition(".")
+    if verb not in list(Verb) or stem not in known:
         raise UnknownCodec(f"unknown model {name!r}; RepositoryIndex lists those that there are")
-    model = Model(name, Verb(verb), registry.describe(f"{modality}/{kind}"))
+    model = Model(name, Verb(verb), registry.describe_named(known[stem]))
     if version not in ("", model.version):
         raise UnknownCodec(f"{name} is here in version {model.version}, not {version!r}")
     return model
 
 
 def every() -> Iterator[Model]:
-    """Yield all models."""
-    for codec in registry.available():
+    """Yield all models; of published codecs, those that are open in this process."""
+    for stem in _codecs():
         for verb in Verb:
-            yield find(f"{codec.replace('/', '.')}.{verb}")
+            yield find(f"{stem}.{verb}")
+
+
+def _codecs() -> dict[str, str]:
+    """Return the names of all codecs by what the names of their models begin with."""
+    names = (*registry.available(), *registry.opened())
+    return {name if is_hub_name(name) else name.replace("/", "."): name for name in names}
 
 
 def metadata(model: Model) -> oip.ModelMetadataResponse:
@@ -175,6 +186,7 @@ def _facts(model: Model) -> dict[str, str]:
         "summary": spec.summary,
         "fingerprint": spec.fingerprint,
         "codebook_sizes": ",".join(map(str, spec.codebook_sizes)),
+        "soft_width": str(spec.soft_width or ""),
         "extent": ",".join(spec.extent),
         "qualities": ",".join(map(str, spec.qualities)),
         "efforts": ",".join(spec.efforts),

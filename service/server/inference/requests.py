@@ -165,7 +165,7 @@ def _beside(tensors: Mapping[str, Given], name: str, datatype: str, count: int) 
 def _tokens(model: Model, tensors: Mapping[str, Given]) -> list[media_pb2.Tokens]:
     """Return the tokens of a batch: those of all items stand one after the other."""
     spec = model.spec
-    ids = _needed(tensors, TOKENS).array("INT32")
+    values = _needed(tensors, TOKENS).array("FP32" if spec.soft_width else "INT32")
     grids = _needed(tensors, GRID).array("INT64").tolist()
     extents: list[list[int]] = [[]] * len(grids)
     if spec.extent:
@@ -174,23 +174,37 @@ def _tokens(model: Model, tensors: Mapping[str, Given]) -> list[media_pb2.Tokens
     if len(extents) != len(grids):
         raise InvalidInput(f"{len(extents)} rows of EXTENT were given for {len(grids)} of GRID")
     sizes = [_positions(grid) for grid in grids]
-    if sum(sizes) != ids.shape[1]:
-        raise InvalidInput(f"GRID tells of {sum(sizes)} positions, TOKENS has {ids.shape[1]}")
+    if sum(sizes) != values.shape[1]:
+        raise InvalidInput(f"GRID tells of {sum(sizes)} positions, TOKENS has {values.shape[1]}")
     found = []
     start = 0
     for grid, extent, size in zip(grids, extents, sizes, strict=True):
+        named = dict(zip(spec.extent, extent, strict=True))
+        part = values[:, start : start + size]
+        content = {"codebooks": part.shape[0], "ids": part.tobytes()}
+        if spec.soft_width:
+            content = _soft(part, named["bits"])
         found.append(
             media_pb2.Tokens(
                 codec=spec.name,
                 fingerprint=fingerprint.decode("ascii", "replace"),
-                codebooks=ids.shape[0],
-                ids=ids[:, start : start + size].tobytes(),
                 grid=grid,
-                extent=dict(zip(spec.extent, extent, strict=True)),
+                extent=named,
+                **content,
             )
         )
         start += size
     return found
+
+
+def _soft(rows: NDArray[Any], bits: int) -> dict[str, Any]:
+    """Return the fields of real values `(D, N)`, narrowed to the bits that they are to have."""
+    soft = np.ascontiguousarray(rows.T)
+    if bits == 16:
+        soft = soft.astype("<f2")
+        if not np.array_equal(soft.astype("<f4"), rows.T, equal_nan=True):
+            raise InvalidInput("EXTENT tells of 16 bits, and TOKENS has values that need 32")
+    return {"soft": soft.tobytes(), "soft_bits": 8 * soft.itemsize, "soft_width": soft.shape[1]}
 
 
 def _positions(grid: list[int]) -> int:
