@@ -38,9 +38,9 @@ class ChameleonCodec(TransformersVq):
 
     @classmethod
     def _facts(cls, config: VqConfig) -> dict[str, Any]:
-        return super()._facts(config) | {
-            "details": {"decoding": "none: the library has no decoder"}
-        }
+        facts = super()._facts(config)
+        facts["details"]["decoding"] = "none: the library has no decoder"
+        return facts
 
     def _encode_batch(self, batch: torch.Tensor, books: int) -> torch.Tensor:
         codes = self._model.encode(batch).image_tokens

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from importlib import import_module
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.hub.files import Snapshot
 from omnicodec.codecs.hub.image_codec import HubImage
-from omnicodec.codecs.hub.libraries import pretrained_of_diffusers
-from omnicodec.codecs.hub.vqvae import grid_facts
+from omnicodec.codecs.hub.libraries import (
+    diffusers_class,
+    diffusers_config,
+    pretrained_of_diffusers,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -28,24 +27,15 @@ class DiffusersVqCodec(HubImage):
 
     @classmethod
     def _configuration(cls, snapshot: Snapshot) -> Any:
-        library: Any = import_module("diffusers").VQModel
-        settings, *_ = library.extract_init_dict(dict(snapshot.config))
-        config = SimpleNamespace(**(_defaults(library) | settings))
-        if (config.in_channels, config.out_channels) != (3, 3):
-            raise InvalidInput(
-                f"{snapshot.name} takes {config.in_channels} channels and gives "
-                f"{config.out_channels}: only networks of red, green and blue are codecs here"
-            )
-        return config
+        return diffusers_config(diffusers_class("VQModel"), snapshot)
 
     @classmethod
     def _facts(cls, config: Any) -> dict[str, Any]:
-        return grid_facts(_stride(config), config.num_vq_embeddings)
+        return cls._code_facts(_stride(config), config.num_vq_embeddings)
 
     @classmethod
     def _load(cls, snapshot: Snapshot, config: Any) -> torch.nn.Module:
-        library: Any = import_module("diffusers").VQModel
-        model: torch.nn.Module = pretrained_of_diffusers(library, snapshot)
+        model: torch.nn.Module = pretrained_of_diffusers(diffusers_class("VQModel"), snapshot)
         return model
 
     def _prepare(self) -> None:
@@ -64,12 +54,6 @@ class DiffusersVqCodec(HubImage):
         spatial = quantized if self.config.norm_type == "spatial" else None
         found: torch.Tensor = model.decoder(model.post_quant_conv(quantized), spatial)
         return found
-
-
-def _defaults(cls: Any) -> dict[str, Any]:
-    """Return what a class of diffusers takes where a configuration says nothing."""
-    taken = inspect.signature(cls.__init__).parameters.values()
-    return {each.name: each.default for each in taken if each.default is not each.empty}
 
 
 def _stride(config: Any) -> int:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from omnicodec.codecs.hub.hub_codec import HubCodec
 
 
+CONVERT: Final = "python -m omnicodec.codecs.hub.convert"
+"""The command that makes folders which open of what is published in no such form."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """One adapter: `cls` in `codecs/hub/<module>.py`, and how its folders are recognised.
@@ -95,6 +99,38 @@ FAMILIES: Final[tuple[Family, ...]] = (
         values=("VQModel",),
     ),
     Family(
+        title="AutoencoderKL",
+        module="autoencoder_kl",
+        cls="AutoencoderKlCodec",
+        library="diffusers.AutoencoderKL",
+        key="_class_name",
+        values=("AutoencoderKL",),
+    ),
+    Family(
+        title="AutoencoderKLFlux2",
+        module="autoencoder_kl",
+        cls="AutoencoderKlCodec",
+        library="diffusers.AutoencoderKLFlux2",
+        key="_class_name",
+        values=("AutoencoderKLFlux2",),
+    ),
+    Family(
+        title="AutoencoderTiny",
+        module="autoencoder_kl",
+        cls="AutoencoderKlCodec",
+        library="diffusers.AutoencoderTiny",
+        key="_class_name",
+        values=("AutoencoderTiny",),
+    ),
+    Family(
+        title="AutoencoderDC",
+        module="autoencoder_kl",
+        cls="AutoencoderKlCodec",
+        library="diffusers.AutoencoderDC",
+        key="_class_name",
+        values=("AutoencoderDC",),
+    ),
+    Family(
         title="Chameleon's VQ-VAE",
         module="chameleon",
         cls="ChameleonCodec",
@@ -126,6 +162,14 @@ FAMILIES: Final[tuple[Family, ...]] = (
         library="transformers.JanusForConditionalGeneration",
         values=("janus",),
         prefix="model.vqmodel.",
+        also=("preprocessor_config.json",),
+    ),
+    Family(
+        title="LlamaGen's VQ",
+        module="llamagen",
+        cls="LlamaGenCodec",
+        library="transformers.JanusVQVAE",
+        values=("llamagen_vq",),
         also=("preprocessor_config.json",),
     ),
     Family(
@@ -178,11 +222,17 @@ def unsupported(config: Mapping[str, Any], folder: Path) -> str:
     # A cache has repositories as models--OWNER--NAME/snapshots/COMMIT.
     name = (folder.parents[1].name if folder.parent.name == "snapshots" else folder.name).lower()
     if "Autoencoder" in kind:
-        return f"{kind} has continuous latents and no tokens"
+        return f"{kind} is another network than the autoencoders of diffusers that are known"
     if any(folder.glob("*.jit")) or "cosmos-tokenizer" in name or "cosmos-0.1-tokenizer" in name:
         return "Cosmos tokenizers are TorchScript (.jit), programs that are not run here"
-    if any(folder.glob("vq_ds*_*.pt")) or "llamagen" in name:
-        return "LlamaGen's tokenizers are pickles (.pt) without a configuration"
+    pickles = sorted(path.name for path in folder.glob("vq_ds*_*.pt"))
+    if pickles or "llamagen" in name:
+        file = pickles[0] if pickles else "vq_ds16_c2i.pt"
+        return (
+            "LlamaGen's tokenizers are pickles without a configuration, and a pickle can run any "
+            f"code when it is read; where that does no harm, run {CONVERT} llamagen {file} "
+            "converted, and open hf:converted"
+        )
     for file in ("tokenizer.model", "spiece.model", "merges.txt"):
         if (folder / file).exists():
             return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
@@ -18,6 +18,8 @@ from omnicodec.codecs.hub.libraries import library_errors
 from omnicodec.codecs.hub.prior import current_prior, find_prior
 from omnicodec.codecs.image._side_by_side import side_by_side, width_on
 from omnicodec.codecs.media import Media
+from omnicodec.codecs.prior import Prior
+from omnicodec.codecs.prior.soft import SoftPrior
 from omnicodec.codecs.tokens import Tokens
 from omnicodec.codecs.work import Work
 
@@ -43,7 +45,7 @@ class HubCodec(Codec[M]):
         """
         self.spec = spec
         self._device = device
-        self.prior = current_prior(spec.fingerprint, spec.codebook_sizes)
+        self.prior = _prior(spec.fingerprint, spec.codebook_sizes, spec.soft_width)
         with library_errors(snapshot.name):
             self._open(snapshot)
 
@@ -60,7 +62,8 @@ class HubCodec(Codec[M]):
         """Return the spec of the codec in a folder, without loading its network."""
         with library_errors(snapshot.name):
             facts = cls._facts_of(snapshot)
-        prior = current_prior(snapshot.fingerprint, facts["codebook_sizes"])
+        width = facts.get("soft_width", 0)
+        prior = _prior(snapshot.fingerprint, facts["codebook_sizes"], width)
         if snapshot.revision:
             facts["details"] = {"revision": snapshot.revision, **facts.get("details", {})}
         return CodecSpec(
@@ -76,6 +79,11 @@ class HubCodec(Codec[M]):
                 **facts,
             }
         )
+
+    @classmethod
+    def variant(cls, snapshot: Snapshot) -> type[HubCodec[M]]:
+        """Return the class for a folder of this family: one that streams where a network can."""
+        return cls
 
     def with_prior(self, fingerprint: str) -> Self:
         """Return this codec with the prior of that fingerprint, where it is known here."""
@@ -98,8 +106,14 @@ class HubCodec(Codec[M]):
         """Return the fields of the spec that the files settle.
 
         These are `summary`, `codebook_sizes`, `covers`, and where they are not the defaults
-        `extent`, `grid_rank`, `qualities`, `methods`, `lossless`, `streaming` and `details`.
+        `soft_width`, `extent`, `grid_rank`, `qualities`, `methods`, `lossless`, `streaming` and
+        `details`.
         """
+
+
+def _prior(fingerprint: str, sizes: Sequence[int], soft_width: int) -> Prior:
+    """Return the prior of a codec; real values have no codes to count."""
+    return SoftPrior(soft_width) if soft_width else current_prior(fingerprint, sizes)
 
 
 class HubNetwork(HubCodec[M]):
@@ -109,6 +123,9 @@ class HubNetwork(HubCodec[M]):
     `_pieces`; those of one shape run side by side, whatever item they are of, always `width` of
     them. So codes never depend on what else is in a batch. On a CPU the width is 1.
     """
+
+    _code_type: ClassVar[type[np.generic]] = np.int64
+    """Type of what `_decode_batch` takes."""
 
     def _open(self, snapshot: Snapshot) -> None:
         self.config = self._configuration(snapshot)
@@ -154,15 +171,15 @@ class HubNetwork(HubCodec[M]):
         """Return the tokens of an item; `codes` are those of its pieces, in order."""
 
     @abstractmethod
-    def _code_pieces(self, tokens: Tokens, ids: NDArray[np.int32]) -> Iterable[Array]:
+    def _code_pieces(self, tokens: Tokens, ids: Array) -> Iterable[Array]:
         """Yield the codes that go through the network each by itself, as `_encode_batch` has them.
 
-        `ids` are those of the tokens, with something where they were lost.
+        `ids` are the rows of the tokens, `_rows`, with something where they were lost.
         """
 
     @abstractmethod
     def _decode_batch(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return what the network makes of int64 codes `(B, books, ...)`, on its device."""
+        """Return what the network makes of codes `(B, books, ...)`, on its device."""
 
     @abstractmethod
     def _media(self, tokens: Tokens, found: Sequence[Array]) -> M:
@@ -176,10 +193,20 @@ class HubNetwork(HubCodec[M]):
         """Return what `_decode_batch` gave as `_media` takes it, still on the device."""
         return values
 
-    def _conceal(self, tokens: Tokens, missing: Mask) -> NDArray[np.int32]:
-        """Return the ids with something in place of lost positions: the last before each."""
+    def _conceal(self, tokens: Tokens, missing: Mask) -> Array:
+        """Return the rows with something in place of lost positions: the last before each."""
         known = np.where(missing, 0, np.arange(missing.size))
-        return tokens.ids[:, np.maximum.accumulate(known)]
+        return self._rows(tokens)[:, np.maximum.accumulate(known)]
+
+    def _rows(self, tokens: Tokens) -> Array:
+        """Return what tokens hold, `(K, N)`: their ids."""
+        return tokens.ids
+
+    def _made(
+        self, codes: Array, books: int, grid: tuple[int, ...], extent: Mapping[str, int]
+    ) -> Tokens:
+        """Return the tokens that hold codes `(books, N)`."""
+        return Tokens(self.spec.name, self.spec.fingerprint, self.padded([codes]), grid, extent)
 
     # What follows from that.
 
@@ -205,7 +232,7 @@ class HubNetwork(HubCodec[M]):
     ) -> list[M]:
         def codes(item: Tokens, mask: Mask | None) -> Iterable[Array]:
             lost = mask is not None and mask.any()
-            ids = self._conceal(item, mask) if mask is not None and lost else item.ids
+            ids = self._conceal(item, mask) if mask is not None and lost else self._rows(item)
             return self._code_pieces(item, ids)
 
         found = self._run(map(codes, tokens, missing), width, self._run_decoder, Work())
@@ -261,6 +288,6 @@ class HubNetwork(HubCodec[M]):
         import torch
 
         with torch.inference_mode():
-            x = torch.from_numpy(batch.astype(np.int64)).to(self._device)
+            x = torch.from_numpy(batch.astype(self._code_type)).to(self._device)
             found: Array = self._decoder_output(self._decode_batch(x)).cpu().numpy()
         return found

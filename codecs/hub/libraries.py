@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import re
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any
 
 from omnicodec.codecs.errors import InvalidInput, OmnicodecError, Unavailable
@@ -78,6 +80,32 @@ def pretrained_of_diffusers(cls: Any, snapshot: Snapshot) -> Any:
 
     with quiet_diffusers():
         return _pretrained(cls, snapshot, torch_dtype=torch.float32, low_cpu_mem_usage=False)
+
+
+def diffusers_class(name: str) -> Any:
+    """Return a class of diffusers; raises `Unavailable` where the library has none yet."""
+    library = import_module("diffusers")
+    if not hasattr(library, name):
+        raise Unavailable(f"{name} needs a newer diffusers than {library.__version__}")
+    return getattr(library, name)
+
+
+def diffusers_config(cls: Any, snapshot: Snapshot) -> SimpleNamespace:
+    """Return what a model `cls` of diffusers is made with, which the library's defaults complete.
+
+    Raises `InvalidInput` unless it is for pictures or video of red, green and blue.
+    """
+    taken = inspect.signature(cls.__init__).parameters.values()
+    defaults = {each.name: each.default for each in taken if each.default is not each.empty}
+    settings, *_ = cls.extract_init_dict(dict(snapshot.config))
+    config = SimpleNamespace(**(defaults | settings))
+    ends = config.in_channels, getattr(config, "out_channels", config.in_channels)
+    if ends != (3, 3):
+        raise InvalidInput(
+            f"{snapshot.name} takes {ends[0]} channels and gives {ends[1]}: only networks of red, "
+            "green and blue are codecs here"
+        )
+    return config
 
 
 def _pretrained(cls: Any, snapshot: Snapshot, **options: Any) -> Any:

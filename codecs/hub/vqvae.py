@@ -108,7 +108,7 @@ class TransformersVq(HubImage):
 
     @classmethod
     def _facts(cls, config: VqConfig) -> dict[str, Any]:
-        return grid_facts(_stride(config), cls._entries(config.network))
+        return cls._code_facts(_stride(config), cls._entries(config.network))
 
     @classmethod
     def _load(cls, snapshot: Snapshot, config: VqConfig) -> torch.nn.Module:
@@ -128,17 +128,6 @@ class TransformersVq(HubImage):
     def _pixels(self, values: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = self.config.pixels.undo(values)
         return found
-
-
-def grid_facts(stride: int, entries: int) -> dict[str, Any]:
-    """Return the fields of the spec of a codec of pictures with one codebook."""
-    return {
-        "summary": f"one token of {entries:,} for {stride}x{stride} pixels",
-        "codebook_sizes": (entries,),
-        "covers": {"height": stride, "width": stride},
-        "extent": ("height", "width"),
-        "grid_rank": 2,
-    }
 
 
 def _stride(config: VqConfig) -> int:
