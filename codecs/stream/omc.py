@@ -219,7 +219,7 @@ def _read(
         positions = min(positions, (last + 1) * header.chunk_positions)
         grid = (positions,)
     spec, soft = codec.spec, None
-    rows = np.zeros((spec.soft_width or len(spec.codebook_sizes), positions), np.int32)
+    rows = np.zeros((spec.per_position, positions), np.int32)
     missing = np.ones(positions, np.bool_)
     fill(rows, missing, found.values(), codec, chunks.span, partial=partial, threads=threads)
     if spec.soft_width:
