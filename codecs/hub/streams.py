@@ -33,9 +33,9 @@ class BlockDecoder(ABC):
     """A network on its way from the codes of B clips to their sound, as `BlockEncoder`."""
 
     @abstractmethod
-    def run(self, codes: torch.Tensor) -> torch.Tensor:
+    def run(self, codes: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
         """Return float32 samples `(B, channels, n * hop)` of the next codes `(B, books, n)`.
 
-        n is a whole block, except at the end of a single row. Behind the end of a row are zeros,
-        and what they give is not looked at.
+        `lengths` are how many of a row's n there are; zeros follow, and what they give is not
+        looked at. n is a whole block, except at the end of a single row.
         """
