@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from omnicodec.codecs import InvalidInput
 from omnicodec.codecs.vocabulary import Vocabulary
+from omnicodec.codecs.vocabulary.entry import no_ids
 from omnicodec.service.batch.folder import Folder
 from omnicodec.service.batch.layout import Layout
 from omnicodec.service.batch.manifest import Manifest
@@ -32,7 +33,8 @@ class TokenDataset(Dataset[dict[str, Any]]):
     are int64, as embeddings and losses take them.
 
         raw        key, source, parts: a list of dicts with codec, modality, ids (codebooks, N),
-                   grid and extent
+                   grid and extent; real-valued tokens have soft (N, D), float16 or float32 as they
+                   are stored, and ids (0, N)
         document   key, source, ids (N,)
         packed     ids (L,), positions (L,), documents (L,): the number of each position's document
                    in its sequence, -1 for padding
@@ -53,10 +55,12 @@ class TokenDataset(Dataset[dict[str, Any]]):
                 raise InvalidInput(
                     f"this data set is {stored}, which cannot be read as {self.layout}"
                 )
+            if soft := facts.get("soft"):
+                raise InvalidInput(no_ids(next(iter(soft))))
             self._layout = Layout.from_facts({**facts, "layout": "document"}, self.vocabulary)
         sink = open_sink(self.manifest.sink, facts)
         self.rows = sink.open(home.data, sorted(self.manifest.files))
-        self._modalities = {entry.name: entry.modality for entry in self.vocabulary.entries}
+        self._modalities = self.manifest.modalities
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -120,6 +124,7 @@ class TokenDataset(Dataset[dict[str, Any]]):
                 "codec": part.codec,
                 "modality": self._modalities[part.codec],
                 "ids": part.ids.astype(np.int64),
+                **({} if part.soft is None else {"soft": part.soft}),
                 "grid": part.grid,
                 "extent": dict(part.extent),
             }

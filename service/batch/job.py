@@ -14,6 +14,9 @@ from omnicodec.codecs.hub.reference import is_hub_name
 from omnicodec.codecs.registry import AnyCodec, load_named
 from omnicodec.service.batch.sources.base import SourceSpec
 
+FULL_BITS: Final = 32
+"""Bits of a real value of a codec whose quality is not named."""
+
 _FORMAT: Final = "omnicodec.job.v1"
 
 
@@ -22,6 +25,7 @@ class CodecChoice:
     """The codec of a modality, with its settings: `name` as `load` takes it, or else `path`.
 
     That of a published codec is a name too: `hf:` with an absolute folder or a pinned revision.
+    `width` is how many real values a position has, of a codec without ids.
     """
 
     modality: str
@@ -31,6 +35,7 @@ class CodecChoice:
     quality: int | None = None
     effort: str | None = None
     method: str | None = None
+    width: int = 0
 
     def open(self, device: str) -> AnyCodec:
         """Return the codec; raises `FingerprintMismatch` when it is no longer what it was."""
@@ -53,6 +58,10 @@ class CodecChoice:
     def check(self) -> None:
         """Raise `FingerprintMismatch` when the codec here is not the one that was chosen."""
         self._compare(describe(self.place).fingerprint)
+
+    def to_json(self) -> dict[str, Any]:
+        # Jobs from before there were real values have the digests that they had.
+        return {name: value for name, value in asdict(self).items() if name != "width" or value}
 
     @property
     def place(self) -> str | Path:
@@ -107,13 +116,23 @@ class Job:
         return next((c for c in self.codecs if c.modality == modality), None)
 
     @property
+    def soft(self) -> dict[str, dict[str, int]]:
+        """The codecs of real-valued tokens by name: values of a position, and bits of each."""
+        return {
+            choice.name: {"width": choice.width, "bits": choice.quality or FULL_BITS}
+            for choice in self.codecs
+            if choice.width
+        }
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the job, in hex: two runs with the same one write the same bytes."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         sources = [source.to_json() for source in self.sources]
-        return {"format_of_job": _FORMAT, **asdict(self), "sources": sources}
+        codecs = [choice.to_json() for choice in self.codecs]
+        return {"format_of_job": _FORMAT, **asdict(self), "sources": sources, "codecs": codecs}
 
     def to_bytes(self) -> bytes:
         """Return the content of `job.json`."""

@@ -21,6 +21,7 @@ from omnicodec.service.batch.sinks.base import (
     RawRow,
     Row,
 )
+from omnicodec.service.batch.tasks import token_count
 
 
 class Layout:
@@ -30,8 +31,8 @@ class Layout:
     says (one of `packing.PACKINGS`). Documents begin with `<|bos|>` and end with `<|eos|>` as told.
     Raises `InvalidInput` for arguments that are none.
 
-    `row_count` and `token_count` are of the rows given so far: ids of all codebooks of raw parts,
-    ids of documents, ids of packed sequences without padding.
+    `soft` is `Job.soft`. `row_count` and `token_count` are of the rows given so far: tokens of raw
+    parts as `token_count` has them, ids of documents, ids of packed sequences without padding.
     """
 
     def __init__(
@@ -43,12 +44,14 @@ class Layout:
         packing: str = "best-fit",
         bos: bool = False,
         eos: bool = True,
+        soft: Mapping[str, Mapping[str, int]] | None = None,
     ) -> None:
         if layout not in LAYOUTS:
             raise InvalidInput(f"unknown layout {layout!r}; known: {', '.join(LAYOUTS)}")
         self.vocabulary, self.layout, self.bos, self.eos = vocabulary, layout, bos, eos
         self.length = length if layout == "packed" else 0
         self.packing = packing if layout == "packed" else ""
+        self.soft = soft or {}
         self._packer: Packer | None = None
         if layout == "packed":
             self._packer = open_packer(packing, length, vocabulary.rows, vocabulary.pad)
@@ -64,6 +67,7 @@ class Layout:
             packing=job.packing,
             bos=job.bos,
             eos=job.eos,
+            soft=job.soft,
         )
 
     @classmethod
@@ -76,7 +80,7 @@ class Layout:
         """Return what the manifest says of it, for trainers that know nothing of omnicodec.
 
         `rows` and `size` are of the vocabulary, `pad` is its padding id, `special` names the ids
-        that stand outside of parts.
+        that stand outside of parts. `soft` is there where codecs give real values.
         """
         vocabulary = self.vocabulary
         special = vocabulary.special_tokens
@@ -92,6 +96,7 @@ class Layout:
             "size": vocabulary.size,
             "pad": vocabulary.pad,
             "special": {name: special[f"<|{name}|>"] for name in ("pad", "bos", "eos", "hole")},
+            **({"soft": self.soft} if self.soft else {}),
         }
 
     @property
@@ -112,7 +117,7 @@ class Layout:
         """
         if self.layout == "raw":
             self.row_count += 1
-            self.token_count += sum(part.ids.size for part in tokens)
+            self.token_count += sum(map(token_count, tokens))
             return (RawRow(_plain(key), _plain(source), tuple(tokens)),)
         ids = self.document(tokens)
         self.token_count += ids.size

@@ -44,6 +44,11 @@ class Manifest:
     shards: Sequence[Mapping[str, Any]]
     files: Mapping[str, FileFacts]
 
+    @property
+    def modalities(self) -> dict[str, str]:
+        """The modality of each codec by name."""
+        return {name: facts["modality"] for name, facts in self.codecs.items()}
+
     def to_bytes(self) -> bytes:
         """Return the content of `manifest.json`."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -69,7 +69,8 @@ def prepare(wishes: Wishes) -> tuple[Job, Vocabulary]:
     """
     layout = _layout(wishes)
     chosen = _codecs(wishes)
-    vocabulary = Vocabulary.build([c.place for c in chosen], wishes.pattern, patch=wishes.patch)
+    with_ids = [c.place for c in chosen if layout != "raw" or not c.width]
+    vocabulary = Vocabulary.build(with_ids, wishes.pattern, patch=wishes.patch)
     job = Job(
         sources=tuple(_source(wishes, location) for location in wishes.sources),
         codecs=tuple(chosen),
@@ -148,6 +149,7 @@ def _codecs(wishes: Wishes) -> list[CodecChoice]:
                 name=spec.name,
                 fingerprint=spec.fingerprint,
                 path=_place(codec, spec),
+                width=spec.soft_width,
             ),
             **settings[modality],
         )

@@ -21,8 +21,8 @@ class FileFacts:
 class Counts:
     """What there is of one codec: parts, positions, tokens of all codebooks, bytes of files.
 
-    `units` is what a part has before encoding: pixels, samples a channel, bytes, or frames'
-    pixels; `seconds` of sound and video.
+    A position of real values is one token. `units` is what a part has before encoding: pixels,
+    samples a channel, bytes, or frames' pixels; `seconds` of sound and video.
     """
 
     parts: int = 0

@@ -57,8 +57,9 @@ def gather(
     """Return all that the page of a data set is made of; as `write_report` has it."""
     total = len(contents)
     count, numbers = counted_rows(total, rows)
-    modalities = {entry.name: entry.modality for entry in contents.vocabulary.entries}
-    tally, picker = Tally(contents.vocabulary), Picker(count, modalities)
+    manifest = contents.manifest
+    tally = Tally(contents.vocabulary, manifest.facts.get("soft", ()))
+    picker = Picker(count, manifest.modalities)
     unread: list[str] = []
     counted = 0
 
@@ -79,7 +80,7 @@ def gather(
         raise CorruptStream(unread[0])
     return Report(
         title=contents.folder.resolve().name,
-        manifest=contents.manifest,
+        manifest=manifest,
         vocabulary=contents.vocabulary,
         tally=tally,
         counted=counted,

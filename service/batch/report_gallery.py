@@ -9,6 +9,7 @@ from typing import Final
 from omnicodec.codecs import Image, Media, OmnicodecError, Text
 from omnicodec.codecs.vocabulary import Vocabulary
 from omnicodec.service.batch.report_samples import PARTS, Sample, ShownPart
+from omnicodec.service.batch.tasks import token_count
 from omnicodec.service.evaluate.compare import data_url
 from omnicodec.service.evaluate.metrics import psnr
 from omnicodec.service.evaluate.previews import Version, View, preview
@@ -47,7 +48,7 @@ def gallery(samples: Sequence[Sample], vocabulary: Vocabulary) -> str:
 def _sample(sample: Sample, vocabulary: Vocabulary) -> str:
     document = sample.document
     title = document.key or f"row {sample.row:,}"
-    counts = sum(part.ids.size for part in document.parts)
+    counts = sum(map(token_count, document.parts))
     told = [f"{counts:,} tokens"]
     if document.key:
         told.append(f"row {sample.row:,}")
@@ -68,8 +69,11 @@ def _sample(sample: Sample, vocabulary: Vocabulary) -> str:
 
 def _part(part: ShownPart, vocabulary: Vocabulary) -> str:
     """Return a part: the original, what came back, and the tokens where they can be drawn."""
-    grid = "x".join(map(str, part.tokens.grid))
-    facts = f"{part.tokens.codec}, grid {grid}, {part.tokens.ids.size:,} tokens"
+    tokens = part.tokens
+    grid = "x".join(map(str, tokens.grid))
+    facts = f"{tokens.codec}, grid {grid}, {token_count(tokens):,} tokens"
+    if tokens.soft is not None:
+        facts += f" of {tokens.soft.shape[1]} real values"
     if part.restored is None:
         return f'<p class="soft">{escape(facts)}: {escape(plain(part.why))}</p>'
     if isinstance(part.restored, Text):
@@ -78,7 +82,9 @@ def _part(part: ShownPart, vocabulary: Vocabulary) -> str:
     if part.original is not None:
         versions.insert(0, Version("original", part.original, _size(part.original)))
         versions[1] = Version("restored", part.restored, f"{facts}{_quality(part)}")
-    drawn = token_map(part.tokens, vocabulary.entries[vocabulary.index(part.tokens.codec)].covers)
+    drawn = None
+    if tokens.soft is None:
+        drawn = token_map(tokens, vocabulary.entries[vocabulary.index(tokens.codec)].covers)
     if drawn is not None:
         versions.append(Version("tokens", drawn[0], drawn[1], flat=True))
     try:

@@ -159,8 +159,8 @@ def _facts(report: Report) -> str:
 def _codecs(report: Report) -> str:
     rows = []
     named: list[tuple[str, int]] = []
-    for entry in report.vocabulary.entries:  # as the charts have them, so that colours agree
-        name, counts = entry.name, report.manifest.codecs.get(entry.name)
+    for name in report.tally.codecs:  # as the charts have them, so that colours agree
+        counts = report.manifest.codecs.get(name)
         if not counts or not counts["parts"]:
             continue
         tokens, modality = counts["tokens"], counts["modality"]
@@ -357,6 +357,8 @@ def _vocabulary(report: Report) -> str:
     rows.insert(1, ["special tokens", "", f"{first:,}", f"{last:,}", f"{last - first + 1:,}"])
     about = f"{vocabulary.size:,} ids, pattern {vocabulary.pattern}, {vocabulary.rows:,} "
     about += "row a document" if vocabulary.rows == 1 else "rows a document"
+    for name, soft in report.manifest.facts.get("soft", {}).items():
+        about += f"; {name}: {soft['width']} real values of {soft['bits']} bits a token, no ids"
     header = ("ids of", "codebooks", "first", "last", "ids")
     return f"<h2>Vocabulary</h2>\n<p>{escape(about)}</p>\n{table(header, rows)}"
 
@@ -379,7 +381,7 @@ def _counted(report: Report) -> str:
 
 
 def _book_name(place: int, codec: CodecTally) -> str:
-    return f"codebook {place}" if len(codec.books) > 1 else codec.entry.name
+    return f"codebook {place}" if len(codec.books) > 1 else codec.name
 
 
 def _spread(count: int, most: int) -> list[int]:

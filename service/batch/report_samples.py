@@ -126,16 +126,16 @@ def _why(contents: Contents) -> str:
 def _shown(
     contents: Contents, decoders: Decoders, tokens: Tokens, original: Media | None
 ) -> ShownPart:
-    entry = contents.vocabulary.entries[contents.vocabulary.index(tokens.codec)]
+    modality = contents.manifest.modalities[tokens.codec]
     why = decoders.missing(tokens.codec)
     if not why and len(tokens) > POSITIONS:
         why = f"{len(tokens):,} positions are too many for a sample"
     if why:
-        return ShownPart(tokens, entry.modality, None, original, why)
+        return ShownPart(tokens, modality, None, original, why)
     try:
-        return ShownPart(tokens, entry.modality, decoders.decode(tokens), original)
+        return ShownPart(tokens, modality, decoders.decode(tokens), original)
     except OmnicodecError as e:
-        return ShownPart(tokens, entry.modality, None, original, str(e))
+        return ShownPart(tokens, modality, None, original, str(e))
 
 
 def find_originals(contents: Contents, chosen: Sequence[tuple[int, Document]]) -> dict[int, Item]:
@@ -192,11 +192,11 @@ def _aligned(document: Document, item: Item, contents: Contents) -> list[Media |
 
     They stand in the same order, but a document may have more: the sound of a video.
     """
-    entries = {entry.name: entry.modality for entry in contents.vocabulary.entries}
+    modalities = contents.manifest.modalities
     left = list(item.parts)
     media: list[Media | None] = []
     for part in document.parts[:PARTS]:
-        modality = entries[part.codec]
+        modality = modalities[part.codec]
         if not left or left[0].modality != modality:
             media.append(None)
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs import Tokens
-from omnicodec.codecs.vocabulary import Vocabulary, VocabularyEntry
+from omnicodec.codecs.vocabulary import Vocabulary
+from omnicodec.service.batch.tasks import token_count
 
 _EXACT_BITS: Final = 8
 _RUN: Final = 64
@@ -101,21 +102,26 @@ class Book:
 class CodecTally:
     """What was seen of one codec."""
 
-    entry: VocabularyEntry
+    name: str
     books: list[Book]
     lengths: Lengths = field(default_factory=Lengths)
     parts: int = 0
 
 
 class Tally:
-    """Counts the documents of rows that are shown to it."""
+    """Counts the documents of rows that are shown to it.
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    `soft` names the codecs of real-valued tokens, which have no codebooks.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, soft: Iterable[str] = ()) -> None:
+        sizes: dict[str, tuple[int, ...]] = {
+            **{entry.name: entry.codebook_sizes for entry in vocabulary.entries},
+            **dict.fromkeys(soft, ()),
+        }
         self.codecs = {
-            entry.name: CodecTally(
-                entry, [Book(np.zeros(size, np.int64)) for size in entry.codebook_sizes]
-            )
-            for entry in vocabulary.entries
+            name: CodecTally(name, [Book(np.zeros(size, np.int64)) for size in own])
+            for name, own in sizes.items()
         }
         self.whole = Lengths()
         self.documents, self.cut, self.unread = 0, 0, 0
@@ -124,7 +130,7 @@ class Tally:
     def add(self, parts: Sequence[Tokens], *, whole: bool) -> None:
         """Count the parts of a document; of one that was cut, only the use of codebooks.
 
-        Raises `KeyError` for a codec that is not in the vocabulary.
+        Raises `KeyError` for a codec that is not in the data set.
         """
         sums: Counter[str] = Counter()
         for part in parts:
@@ -132,7 +138,7 @@ class Tally:
             codec.parts += 1
             for book, row in zip(codec.books, part.ids, strict=True):
                 np.add.at(book.counts, row, 1)
-            sums[part.codec] += part.ids.size
+            sums[part.codec] += token_count(part)
         if not whole:
             self.cut += 1
             return

@@ -32,7 +32,7 @@ from omnicodec.service.batch.plan import Plan
 from omnicodec.service.batch.records import Counts, Record
 from omnicodec.service.batch.sinks.base import ShardWriter
 from omnicodec.service.batch.sources.base import Source
-from omnicodec.service.batch.tasks import Found, Task
+from omnicodec.service.batch.tasks import Found, Task, token_count
 
 WINDOW_PARTS: Final = 4096
 WINDOW_BYTES: Final = 1 << 22
@@ -284,10 +284,9 @@ class _Tally:
         self.seconds = 0.0
 
     def add(self, found: Found) -> None:
-        ids = found.tokens.ids
         self.parts += 1
-        self.positions += ids.shape[1]
-        self.tokens += ids.size
+        self.positions += len(found.tokens)
+        self.tokens += token_count(found.tokens)
         self.nbytes += found.nbytes
         self.units += found.units
         self.seconds += found.seconds
@@ -313,7 +312,7 @@ class _Progress:
                 continue
             for part in task.found:
                 for found in part:
-                    self._tokens += found.tokens.ids.size
+                    self._tokens += token_count(found.tokens)
                     self._nbytes += found.nbytes
         self.repeat()
 

@@ -135,6 +135,11 @@ def _line(error: Exception) -> str:
     return f"it cannot be worked on: {text}"
 
 
+def token_count(tokens: Tokens) -> int:
+    """Return how many tokens these are: ids of all codebooks, or positions of real values."""
+    return tokens.ids.size if tokens.soft is None else len(tokens)
+
+
 def measure(media: Media) -> tuple[int, float]:
     """Return the units of an item before encoding and its seconds, as `Counts` has them."""
     match media:

@@ -34,7 +34,9 @@ def show_plan(job: Job, vocabulary: Vocabulary, *, workers: int, as_json: bool) 
     shards = "1 shard" if found.shards == 1 else f"{found.shards:,} shards"
     typer.echo(f"{shards} of {job.format}, layout {job.layout}")
     for choice in job.codecs:
-        typer.echo(f"{choice.modality}: {choice.name}, fingerprint {choice.fingerprint}")
+        soft = job.soft.get(choice.name)
+        values = f", {soft['width']} real values of {soft['bits']} bits a token" if soft else ""
+        typer.echo(f"{choice.modality}: {choice.name}, fingerprint {choice.fingerprint}{values}")
     typer.echo(f"vocabulary: {vocabulary.size:,} ids")
     typer.echo(
         f"about {rounded(found.items)} items, {rounded(found.rejects)} of them rejected: "

@@ -73,7 +73,7 @@ class Sink(ABC):
     """One format. An instance is about one data set, `facts` as they stand in its manifest.
 
     `facts` has "layout" (one of `LAYOUTS`), "rows" and "size" of the vocabulary, "pad" (its
-    padding id) and "length" of packed sequences.
+    padding id) and "length" of packed sequences; and "soft", `Job.soft`, where there is any.
     """
 
     name: ClassVar[str]
@@ -82,6 +82,12 @@ class Sink(ABC):
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self.facts = facts
+
+    @property
+    def soft_type(self) -> np.dtype[Any] | None:
+        """The type of real-valued tokens, little-endian; None for a data set without."""
+        bits = [found["bits"] for found in self.facts.get("soft", {}).values()]
+        return np.dtype(f"<f{max(bits) // 8}") if bits else None
 
     @abstractmethod
     def open_shard(self, folder: Path, index: int) -> ShardWriter:

@@ -6,14 +6,15 @@ import os
 import struct
 from abc import abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from omnicodec.codecs import CorruptStream, InvalidInput
+from omnicodec.codecs import CorruptStream, InvalidInput, Tokens
 from omnicodec.service.batch.sinks.base import Ids, Row, Rows
 
 _OPEN_FILES: Final = 16
@@ -35,6 +36,17 @@ def in_rows(sequence: Ids, rows: int) -> Ids:
     if len(sequence) % rows:
         raise CorruptStream(f"{len(sequence)} ids do not divide among {rows} rows")
     return np.ascontiguousarray(sequence.astype(np.int32, copy=False).reshape(-1, rows).T)
+
+
+def soft_part(facts: Mapping[str, Any], extent: Mapping[str, int], values: NDArray[Any]) -> Tokens:
+    """Return real-valued tokens: `facts` has "codec", "fingerprint", "grid" and "width".
+
+    `values` has the numbers of all positions, one position behind the other. Raises `ValueError`
+    or `InvalidInput` where they do not fit.
+    """
+    soft = values.reshape(-1, facts["width"])
+    ids = np.empty((0, len(soft)), np.int32)
+    return Tokens(facts["codec"], facts["fingerprint"], ids, tuple(facts["grid"]), extent, soft)
 
 
 @contextmanager

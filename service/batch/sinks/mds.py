@@ -14,8 +14,10 @@ A file `shard.00000012.00000.mds`, all integers little-endian:
     packed     tokens ndarray:int32, positions ndarray:int32, starts ndarray:int32
 
 `parts` is a list of objects with codec, fingerprint, codebooks, grid and extent; `ids` holds the
-ids of all parts one after another, each codebook by codebook. An array begins with a byte of its
-number of dimensions and the size of the integers that follow, which are its shape.
+ids of all parts one after another, each codebook by codebook. A data set of real-valued tokens has
+a column `soft` ndarray:float32 or float16 in the same way, position by position, and the parts that
+it is of have their numbers a position as `width` in place of `codebooks`. An array begins with a
+byte of its number of dimensions and the size of the integers that follow, which are its shape.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from omnicodec.codecs import CorruptStream, LimitExceeded, Tokens
 from omnicodec.service.batch.sinks.base import (
@@ -40,11 +43,12 @@ from omnicodec.service.batch.sinks.base import (
     ShardWriter,
     Sink,
 )
-from omnicodec.service.batch.sinks.files import ShardedRows, replaced, selected
+from omnicodec.service.batch.sinks.files import ShardedRows, replaced, selected, soft_part
 
 # A file is in memory until it is written; readers of a stream download whole files.
 _FILE_BYTES: Final = 1 << 26
 
+_NOTHING: Final = np.empty(0, np.float32)
 _ARRAY: Final = "ndarray:int32"
 _COLUMNS: Final[Mapping[str, Mapping[str, str]]] = {
     "raw": {"ids": _ARRAY, "key": "str", "parts": "json", "source": "str"},
@@ -60,9 +64,17 @@ class MdsSink(Sink):
     layouts = ("raw", "document", "packed")
 
     @property
+    def columns(self) -> dict[str, str]:
+        """The columns and their encodings, sorted by name."""
+        columns = dict(_COLUMNS[self.facts["layout"]])
+        if self.soft_type:
+            columns["soft"] = f"ndarray:{self.soft_type.name}"
+        return dict(sorted(columns.items()))
+
+    @property
     def config(self) -> dict[str, Any]:
         """What every file and the index say of the columns."""
-        columns = _COLUMNS[self.facts["layout"]]
+        columns = self.columns
         return {
             "column_encodings": list(columns.values()),
             "column_names": list(columns),
@@ -76,7 +88,7 @@ class MdsSink(Sink):
 
     def open_shard(self, folder: Path, index: int) -> ShardWriter:
         head = json.dumps(self.config, sort_keys=True).encode()
-        return MdsWriter(folder, index, head)
+        return MdsWriter(folder, index, head, self.soft_type)
 
     def finish(self, data: Path, shards: Sequence[Sequence[str]], temporary: Path) -> list[str]:
         names = [name for shard in shards for name in shard if name.endswith(".mds")]
@@ -98,20 +110,23 @@ class MdsSink(Sink):
         return [*names, "index.json"]
 
     def open(self, data: Path, names: Sequence[str]) -> Rows:
-        return MdsRows(selected(data, names, ".mds"), self.facts)
+        return MdsRows(selected(data, names, ".mds"), self)
 
 
 class MdsWriter(ShardWriter):
     """Gathers samples, and writes a file whenever they are enough for one."""
 
-    def __init__(self, folder: Path, index: int, config: bytes) -> None:
+    def __init__(
+        self, folder: Path, index: int, config: bytes, soft_type: np.dtype[Any] | None = None
+    ) -> None:
         self._folder, self._index, self._config = folder, index, config
+        self._soft_type = soft_type
         self._samples: list[bytes] = []
         self._nbytes = 0
         self._files = 0
 
     def write(self, row: Row) -> None:
-        columns = [value for _, value in sorted(_columns(row).items())]
+        columns = [value for _, value in sorted(_columns(row, self._soft_type).items())]
         sample = b"".join([struct.pack(f"<{len(columns)}I", *map(len, columns)), *columns])
         if self._samples and self._nbytes + len(sample) > _FILE_BYTES:
             self._flush()
@@ -141,7 +156,7 @@ class MdsWriter(ShardWriter):
         self._files += 1
 
 
-def _columns(row: Row) -> dict[str, bytes]:
+def _columns(row: Row, soft_type: np.dtype[Any] | None) -> dict[str, bytes]:
     if isinstance(row, PackedRow):
         return {
             "tokens": _array(row.ids[0] if len(row.ids) == 1 else row.ids),
@@ -151,36 +166,47 @@ def _columns(row: Row) -> dict[str, bytes]:
     names = {"key": row.key.encode(), "source": row.source.encode()}
     if isinstance(row, DocumentRow):
         return {**names, "tokens": _array(row.ids[0] if len(row.ids) == 1 else row.ids)}
-    parts = [
-        {
-            "codec": part.codec,
-            "fingerprint": part.fingerprint,
-            "codebooks": len(part.ids),
-            "grid": part.grid,
-            "extent": dict(part.extent),
-        }
-        for part in row.parts
-    ]
+    parts = [_facts_of(part) for part in row.parts]
     ids = [np.empty(0, np.int32), *(part.ids.reshape(-1) for part in row.parts)]
-    return {
+    columns = {
         **names,
         "parts": json.dumps(parts, sort_keys=True).encode(),
         "ids": _array(np.concatenate(ids)),
     }
+    if soft_type:
+        soft = [part.soft.reshape(-1) for part in row.parts if part.soft is not None]
+        columns["soft"] = _array(np.concatenate([np.empty(0, soft_type), *soft]), soft_type)
+    return columns
 
 
-def _array(ids: Ids) -> bytes:
+def _facts_of(part: Tokens) -> dict[str, Any]:
+    soft = part.soft
+    return {
+        "codec": part.codec,
+        "fingerprint": part.fingerprint,
+        **({"codebooks": len(part.ids)} if soft is None else {"width": soft.shape[1]}),
+        "grid": part.grid,
+        "extent": dict(part.extent),
+    }
+
+
+def _array(values: NDArray[Any], dtype: DTypeLike = "<i4") -> bytes:
     """Return an array as MDS has one: dimensions in the upper 6 bits, log2 of bytes below."""
-    width = next(i for i in range(4) if max(ids.shape) < 1 << (8 << i))
-    shape = np.array(ids.shape, f"<u{1 << width}").tobytes()
-    return bytes([ids.ndim << 2 | width]) + shape + np.ascontiguousarray(ids, "<i4").tobytes()
+    width = next(i for i in range(4) if max(values.shape) < 1 << (8 << i))
+    shape = np.array(values.shape, f"<u{1 << width}").tobytes()
+    head = bytes([values.ndim << 2 | width])
+    return head + shape + np.ascontiguousarray(values, dtype).tobytes()
 
 
 def _ids_of(data: bytes) -> Ids:
+    return _array_of(data, "<i4").astype(np.int32)
+
+
+def _array_of(data: bytes, dtype: DTypeLike) -> NDArray[Any]:
     ndim, width = data[0] >> 2, 1 << (data[0] & 3)
     begin = 1 + ndim * width
     shape = np.frombuffer(data[1:begin], f"<u{width}").astype(int).tolist()
-    return np.frombuffer(data[begin:], "<i4").astype(np.int32).reshape(shape)
+    return np.frombuffer(data[begin:], dtype).reshape(shape)
 
 
 def _count(path: Path) -> int:
@@ -196,31 +222,33 @@ def _count(path: Path) -> int:
 class MdsRows(ShardedRows["_File"]):
     """Samples, each by one read at its place."""
 
-    def __init__(self, paths: Sequence[Path], facts: Mapping[str, Any]) -> None:
-        self._facts = facts
+    def __init__(self, paths: Sequence[Path], sink: MdsSink) -> None:
+        self._sink = sink
         super().__init__(paths)
 
     def _count(self, path: Path) -> int:
         return _count(path)
 
     def _open(self, path: Path) -> _File:
-        return _File(path, self._facts["layout"])
+        return _File(path, self._sink)
 
 
 class _File:
-    def __init__(self, path: Path, layout: str) -> None:
-        self._name, self._layout = path.name, layout
+    def __init__(self, path: Path, sink: MdsSink) -> None:
+        self._name, self._layout = path.name, sink.facts["layout"]
+        self._columns, self._soft_type = sink.columns, sink.soft_type
         self._file = open(path, "rb", buffering=0)  # noqa: SIM115
         self._size = path.stat().st_size
 
     def row(self, index: int) -> Row:
         begin, end = struct.unpack("<2I", self._read(4 * (1 + index), 8))
-        columns = dict(zip(_COLUMNS[self._layout], self._split(begin, end), strict=True))
+        columns = dict(zip(self._columns, self._split(begin, end), strict=True))
         if self._layout == "raw":
+            soft = _array_of(columns["soft"], self._soft_type) if self._soft_type else _NOTHING
             return RawRow(
                 columns["key"].decode(),
                 columns["source"].decode(),
-                tuple(_parts(json.loads(columns["parts"]), _ids_of(columns["ids"]))),
+                tuple(_parts(json.loads(columns["parts"]), _ids_of(columns["ids"]), soft)),
             )
         ids = _ids_of(columns["tokens"])
         ids = ids.reshape(1, -1) if ids.ndim == 1 else ids
@@ -229,7 +257,7 @@ class _File:
         return PackedRow(ids, _ids_of(columns["positions"]), _ids_of(columns["starts"]))
 
     def _split(self, begin: int, end: int) -> Iterator[bytes]:
-        count = len(_COLUMNS[self._layout])
+        count = len(self._columns)
         data = self._read(begin, end - begin)
         at = 4 * count
         for size in struct.unpack_from(f"<{count}I", data):
@@ -247,9 +275,14 @@ class _File:
         self._file.close()
 
 
-def _parts(parts: Sequence[Mapping[str, Any]], ids: Ids) -> Iterator[Tokens]:
-    at = 0
+def _parts(parts: Sequence[Mapping[str, Any]], ids: Ids, soft: NDArray[Any]) -> Iterator[Tokens]:
+    at = soft_at = 0
     for part in parts:
+        if "width" in part:
+            size = int(np.prod(part["grid"])) * part["width"]
+            yield soft_part(part, part["extent"], soft[soft_at : soft_at + size])
+            soft_at += size
+            continue
         shape = (part["codebooks"], int(np.prod(part["grid"])))
         size = shape[0] * shape[1]
         own = ids[at : at + size].reshape(shape)

@@ -1,4 +1,4 @@
-"""NumPy's `.npy` files of int32 and int64, written piece by piece and read without trust.
+"""NumPy's `.npy` files of int32, int64 and floats, written piece by piece and read without trust.
 
 `numpy.load` evaluates a file's header as Python, and raises almost anything for a damaged one.
 """
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from omnicodec.codecs import CorruptStream
 
 _HEAD: Final = re.compile(
-    rb"\x93NUMPY\x01\x00..\{'descr': '<(i[48])', 'fortran_order': False, "
+    rb"\x93NUMPY\x01\x00..\{'descr': '<(i[48]|f[24])', 'fortran_order': False, "
     rb"'shape': \((\d{1,18}(?:,|(?:, \d{1,18})+))\), \} *\n",
     re.DOTALL,
 )
@@ -54,11 +54,13 @@ def from_bytes(data: bytes) -> NDArray[Any]:
 
 
 def mapped(path: Path) -> NDArray[Any]:
-    """Return the array of a file, mapped rather than read; `CorruptStream` for anything else."""
+    """Return the integers of a file, mapped rather than read; `CorruptStream` for anything else."""
     with open(path, "rb") as file:
         begin = file.read(_LONGEST_HEAD)
     nbytes = path.stat().st_size
     dtype, shape, at = _parse(begin, nbytes)
+    if "f" in dtype:
+        raise CorruptStream("an array of integers holds floats")
     # Nothing cannot be mapped.
     return np.memmap(path, dtype, "r", at, shape) if nbytes > at else np.empty(shape, dtype)
 

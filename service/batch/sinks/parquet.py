@@ -2,7 +2,9 @@
 
     raw        key string, source string, parts list<struct>:
                codec string, fingerprint string, codebooks int32, grid list<int32>,
-               extent list<struct<name string, value int64>>, ids list<int32>, codebook by codebook
+               extent list<struct<name string, value int64>>, ids list<int32>, codebook by codebook;
+               where codecs give real values also width int32, how many at a position, and soft
+               list<float> or list<halffloat>, position by position; both are empty for ids
     document   key string, source string, tokens list<int32>
     packed     tokens list<int32>, positions list<int32>, starts list<int32>
 
@@ -21,12 +23,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from omnicodec.codecs import CorruptStream, Tokens, Unavailable
 from omnicodec.service.batch.sinks.base import (
     DocumentRow,
-    Ids,
     PackedRow,
     RawRow,
     Row,
@@ -40,6 +41,7 @@ from omnicodec.service.batch.sinks.files import (
     in_rows,
     in_steps,
     selected,
+    soft_part,
 )
 
 try:
@@ -53,25 +55,23 @@ _GROUP_ROWS: Final = 1024
 _GROUP_IDS: Final = 1 << 18
 _GROUPS_KEPT: Final = 8
 _READERS: Final = 16
+_NOTHING: Final = np.empty((0, 0), np.float16)
 
-_PART: Final = pa.struct(
-    [
-        pa.field("codec", pa.string(), nullable=False),
-        pa.field("fingerprint", pa.string(), nullable=False),
-        pa.field("codebooks", pa.int32(), nullable=False),
-        pa.field("grid", pa.list_(pa.int32()), nullable=False),
-        pa.field(
-            "extent",
-            pa.list_(pa.struct([("name", pa.string()), ("value", pa.int64())])),
-            nullable=False,
-        ),
-        pa.field("ids", pa.list_(pa.int32()), nullable=False),
-    ]
+_PART: Final = (
+    pa.field("codec", pa.string(), nullable=False),
+    pa.field("fingerprint", pa.string(), nullable=False),
+    pa.field("codebooks", pa.int32(), nullable=False),
+    pa.field("grid", pa.list_(pa.int32()), nullable=False),
+    pa.field(
+        "extent",
+        pa.list_(pa.struct([("name", pa.string()), ("value", pa.int64())])),
+        nullable=False,
+    ),
+    pa.field("ids", pa.list_(pa.int32()), nullable=False),
 )
 _NAMES: Final = {"key": pa.string(), "source": pa.string()}
 _IDS: Final = pa.list_(pa.int32())
 _COLUMNS: Final[Mapping[str, Mapping[str, pa.DataType]]] = {
-    "raw": {**_NAMES, "parts": pa.list_(_PART)},
     "document": {**_NAMES, "tokens": _IDS},
     "packed": {"tokens": _IDS, "positions": _IDS, "starts": _IDS},
 }
@@ -84,25 +84,37 @@ class ParquetSink(Sink):
     layouts = ("raw", "document", "packed")
 
     @property
+    def part(self) -> tuple[pa.Field, ...]:
+        """The fields of a part of a raw row."""
+        if self.soft_type is None:
+            return _PART
+        values = pa.list_(pa.from_numpy_dtype(self.soft_type))
+        more = {"width": pa.int32(), "soft": values}.items()
+        return (*_PART, *(pa.field(name, kind, nullable=False) for name, kind in more))
+
+    @property
     def schema(self) -> pa.Schema:
         """The schema of every file."""
-        fields = _COLUMNS[self.facts["layout"]].items()
+        layout = self.facts["layout"]
+        raw = {**_NAMES, "parts": pa.list_(pa.struct(self.part))}
+        fields = raw if layout == "raw" else _COLUMNS[layout]
         return pa.schema(
-            [pa.field(name, kind, nullable=False) for name, kind in fields],
+            [pa.field(name, kind, nullable=False) for name, kind in fields.items()],
             {"omnicodec": json.dumps(dict(self.facts), sort_keys=True)},
         )
 
     def open_shard(self, folder: Path, index: int) -> ShardWriter:
-        return ParquetWriter(folder / f"{index:08d}.parquet", self.schema, self.facts["layout"])
+        return ParquetWriter(folder / f"{index:08d}.parquet", self)
 
     def open(self, data: Path, names: Sequence[str]) -> Rows:
-        return ParquetRows(selected(data, names, ".parquet"), self.facts)
+        return ParquetRows(selected(data, names, ".parquet"), self)
 
 
 class ParquetWriter(ShardWriter):
     """Writes row groups of a fixed number of rows, or fewer where they are long."""
 
-    def __init__(self, path: Path, schema: pa.Schema, layout: str) -> None:
+    def __init__(self, path: Path, sink: ParquetSink) -> None:
+        schema, layout = sink.schema, sink.facts["layout"]
         # Ids hardly repeat in a way that dictionaries find; positions count up.
         deltas = [n for n in ("positions", "starts") if n in schema.names]
         words = ["codec", "fingerprint", "extent.list.element.name"] if layout == "raw" else []
@@ -115,14 +127,14 @@ class ParquetWriter(ShardWriter):
             use_dictionary=[f"parts.list.element.{word}" for word in words],
             column_encoding={f"{name}.list.element": "DELTA_BINARY_PACKED" for name in deltas},
         )
-        self._schema = schema
+        self._sink, self._schema = sink, schema
         self._rows: list[Row] = []
         self._ids = 0
 
     def write(self, row: Row) -> None:
         self._rows.append(row)
         if isinstance(row, RawRow):
-            self._ids += sum(part.ids.size for part in row.parts)
+            self._ids += sum(part.values.size for part in row.parts)
         else:
             self._ids += row.ids.size
         if self._ids >= _GROUP_IDS or len(self._rows) >= _GROUP_ROWS:
@@ -137,13 +149,13 @@ class ParquetWriter(ShardWriter):
 
     def _flush(self) -> None:
         if self._rows:
-            columns = [_column(name, self._rows) for name in self._schema.names]
+            columns = [_column(name, self._rows, self._sink) for name in self._schema.names]
             group = pa.Table.from_arrays(columns, schema=self._schema)
             self._writer.write_table(group, row_group_size=len(self._rows))
         self._rows, self._ids = [], 0
 
 
-def _column(name: str, rows: Sequence[Any]) -> pa.Array:
+def _column(name: str, rows: Sequence[Any], sink: ParquetSink) -> pa.Array:
     match name:
         case "key" | "source":
             return pa.array([getattr(row, name) for row in rows], pa.string())
@@ -152,11 +164,11 @@ def _column(name: str, rows: Sequence[Any]) -> pa.Array:
         case "positions" | "starts":
             return _lists([getattr(row, name) for row in rows])
         case _:
-            parts = _parts([part for row in rows for part in row.parts])
+            parts = _parts([part for row in rows for part in row.parts], sink)
             return pa.ListArray.from_arrays(_offsets([len(row.parts) for row in rows]), parts)
 
 
-def _parts(parts: Sequence[Tokens]) -> pa.Array:
+def _parts(parts: Sequence[Tokens], sink: ParquetSink) -> pa.Array:
     extents = [sorted(part.extent.items()) for part in parts]
     flat = [pair for extent in extents for pair in extent]
     values = [
@@ -176,11 +188,15 @@ def _parts(parts: Sequence[Tokens]) -> pa.Array:
         ),
         _lists([part.ids.reshape(-1) for part in parts]),
     ]
-    return pa.StructArray.from_arrays(values, fields=list(_PART))
+    if sink.soft_type:
+        soft = [_NOTHING if part.soft is None else part.soft for part in parts]
+        values.append(pa.array([part.shape[1] for part in soft], pa.int32()))
+        values.append(_lists([part.reshape(-1) for part in soft], sink.soft_type))
+    return pa.StructArray.from_arrays(values, fields=list(sink.part))
 
 
-def _lists(arrays: Sequence[Ids]) -> pa.Array:
-    values = np.concatenate([np.empty(0, np.int32), *arrays]).astype(np.int32, copy=False)
+def _lists(arrays: Sequence[NDArray[Any]], dtype: DTypeLike = np.int32) -> pa.Array:
+    values = np.concatenate([np.empty(0, dtype), *arrays]).astype(dtype, copy=False)
     return pa.ListArray.from_arrays(_offsets(list(map(len, arrays))), pa.array(values))
 
 
@@ -191,8 +207,8 @@ def _offsets(lengths: Sequence[int]) -> pa.Array:
 class ParquetRows(ShardedRows["_File"]):
     """Rows by their row groups, of which a few are kept."""
 
-    def __init__(self, paths: Sequence[Path], facts: Mapping[str, Any]) -> None:
-        self._facts = facts
+    def __init__(self, paths: Sequence[Path], sink: ParquetSink) -> None:
+        self._sink = sink
         super().__init__(paths)
 
     def _counts(self, paths: Sequence[Path]) -> list[int]:
@@ -204,21 +220,21 @@ class ParquetRows(ShardedRows["_File"]):
         return rows
 
     def _open(self, path: Path) -> _File:
-        return _File(path, self._facts)
+        return _File(path, self._sink)
 
 
 class _File:
     """One file, and the columns of row groups that were asked for last."""
 
-    def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, sink: ParquetSink) -> None:
         self._file = pq.ParquetFile(path)
-        wanted = _COLUMNS[facts["layout"]]
-        if {f.name: f.type for f in self._file.schema_arrow} != wanted:
+        found, wanted = self._file.schema_arrow, sink.schema
+        if {f.name: f.type for f in found} != {f.name: f.type for f in wanted}:
             raise CorruptStream(f"{path.name} has other columns than a data set of its layout")
         metadata = self._file.metadata
         counts = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         self._ends = np.cumsum(counts)
-        self._facts = facts
+        self._facts = sink.facts
         self._groups: OrderedDict[int, _Group] = OrderedDict()
 
     def row(self, index: int) -> Row:
@@ -242,7 +258,7 @@ class _Group:
     def __init__(self, table: pa.Table, facts: Mapping[str, Any]) -> None:
         self._columns = {name: _whole(table.column(name)) for name in table.column_names}
         self._rows = facts["rows"]
-        self._layout = facts["layout"]
+        self._layout, self._is_soft = facts["layout"], bool(facts.get("soft"))
         self._lists = {
             name: _List(column) for name, column in self._columns.items() if name in _LISTS
         }
@@ -252,6 +268,9 @@ class _Group:
             self._parts = parts.values
             self._grids = _List(self._parts.field("grid"))
             self._ids = _List(self._parts.field("ids"))
+            if self._is_soft:
+                self._widths = self._parts.field("width").to_numpy()
+                self._soft = _List(self._parts.field("soft"))
 
     def row(self, index: int) -> Row:
         if self._layout == "packed":
@@ -266,26 +285,30 @@ class _Group:
         return RawRow(key, source, tuple(map(self._part, span)))
 
     def _part(self, at: int) -> Tokens:
-        codec, fingerprint, books, extent = (
+        codec, fingerprint, books, stored = (
             self._parts.field(name)[at].as_py()
             for name in ("codec", "fingerprint", "codebooks", "extent")
         )
         grid = tuple(self._grids.item(at).tolist())
+        extent = {e["name"]: e["value"] for e in stored}
+        if self._is_soft and (width := int(self._widths[at])):
+            facts = {"codec": codec, "fingerprint": fingerprint, "grid": grid, "width": width}
+            return soft_part(facts, extent, self._soft.item(at))
         ids = self._ids.item(at).reshape(books, -1 if books else 0)
-        return Tokens(codec, fingerprint, ids, grid, {e["name"]: e["value"] for e in extent})
+        return Tokens(codec, fingerprint, ids, grid, extent)
 
 
 _LISTS: Final = ("tokens", "positions", "starts")
 
 
 class _List:
-    """A column of lists of int32."""
+    """A column of lists of numbers."""
 
     def __init__(self, column: pa.Array) -> None:
         self._ends: NDArray[Any] = column.offsets.to_numpy()
         self._values: NDArray[Any] = column.values.to_numpy()
 
-    def item(self, index: int) -> Ids:
+    def item(self, index: int) -> NDArray[Any]:
         return self._values[self._ends[index] : self._ends[index + 1]].copy()
 
 

@@ -4,7 +4,7 @@ The key of a sample is the numbers of its shard and row, `00000012-00000345`, wh
 hold no dots or slashes whatever an item's own key is; that stands in its `json`. Members:
 
     raw        json {key, source, parts: [{codec, fingerprint, grid, extent}, ...]};
-               0.npy, 1.npy, ... int32 (codebooks, N) for each part
+               0.npy, 1.npy, ... for each part: int32 (codebooks, N), or real values (N, D)
     document   json {key, source}; npy int32 (N,), or (rows, N) where there are several
     packed     npy as above; positions.npy int32 (length,); starts.npy int32
 
@@ -36,7 +36,7 @@ from omnicodec.service.batch.sinks.base import (
     ShardWriter,
     Sink,
 )
-from omnicodec.service.batch.sinks.files import ShardedRows, selected
+from omnicodec.service.batch.sinks.files import ShardedRows, selected, soft_part
 
 _BLOCK: Final = 512
 _LARGEST: Final = 1 << 33  # 11 octal digits
@@ -101,8 +101,14 @@ def _members(row: Row) -> list[tuple[str, bytes]]:
         }
         for part in row.parts
     ]
-    arrays = [(f"{i}.npy", npy.to_bytes(part.ids)) for i, part in enumerate(row.parts)]
+    arrays = [(f"{i}.npy", _array(part)) for i, part in enumerate(row.parts)]
     return [("json", json.dumps(facts).encode()), *arrays]
+
+
+def _array(part: Tokens) -> bytes:
+    if part.soft is None:
+        return npy.to_bytes(part.ids)
+    return npy.to_bytes(part.soft, f"<f{part.soft.itemsize}")
 
 
 def _member(name: str, data: bytes) -> bytes:
@@ -165,16 +171,7 @@ class _File:
             ids = _ids_of(members["npy"])
             ids = ids.reshape(1, -1) if ids.ndim == 1 else ids
             return DocumentRow(facts["key"], facts["source"], ids)
-        parts = [
-            Tokens(
-                part["codec"],
-                part["fingerprint"],
-                _ids_of(members[f"{i}.npy"]),
-                tuple(part["grid"]),
-                part["extent"],
-            )
-            for i, part in enumerate(facts["parts"])
-        ]
+        parts = [_part(part, members[f"{i}.npy"]) for i, part in enumerate(facts["parts"])]
         return RawRow(facts["key"], facts["source"], tuple(parts))
 
     def _members(self, begin: int, end: int) -> dict[str, bytes]:
@@ -199,6 +196,14 @@ class _File:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _part(facts: Mapping[str, Any], data: bytes) -> Tokens:
+    array = npy.from_bytes(data)
+    if array.dtype.kind == "f":
+        return soft_part({**facts, "width": array.shape[-1]}, facts["extent"], array)
+    grid = tuple(facts["grid"])
+    return Tokens(facts["codec"], facts["fingerprint"], _ids_of(data), grid, facts["extent"])
 
 
 def _ids_of(data: bytes) -> Ids:

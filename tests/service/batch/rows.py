@@ -46,6 +46,24 @@ def sound(steps: int, seed: int = 0) -> Tokens:
     return tokens("audio/rvq", (steps, 1), seed, **extent)
 
 
+def latent(height: int, width: int, bits: int, seed: int = 0, numbers: int = 4) -> Tokens:
+    """Return real-valued tokens of a grid, with values that no arithmetic leaves as they are."""
+    soft = np.random.default_rng(seed).standard_normal((height * width, numbers))
+    soft.flat[:3] = (-0.0, np.nan, np.inf)[: soft.size]
+    return of_values(soft.astype(f"f{bits // 8}"), (height, width))
+
+
+def of_values(soft: Any, grid: tuple[int, ...]) -> Tokens:
+    extent = {"height": 8 * grid[0], "width": 8 * grid[-1] - 1, "bits": 8 * soft.itemsize}
+    ids = np.empty((0, len(soft)), np.int32)
+    return Tokens("image/soft", "00000000000000dd", ids, grid, extent, soft)
+
+
+def soft_layout(bits: int) -> Layout:
+    """Return the layout of a data set that has real-valued tokens and others."""
+    return Layout(FLAT, "raw", soft={"image/soft": {"width": 4, "bits": bits}})
+
+
 _seeds = st.integers(0, 1 << 16)
 _texts = st.builds(text, st.integers(0, 40), _seeds)
 _pictures = st.builds(picture, st.integers(1, 4), st.integers(1, 4), _seeds)

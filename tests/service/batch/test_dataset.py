@@ -48,7 +48,9 @@ def make(tmp_path: Path) -> Make:
             vocabulary="",
             sink=name,
             facts=layout.facts(),
-            codecs={},
+            codecs={
+                entry.name: {"modality": entry.modality} for entry in layout.vocabulary.entries
+            },
             items=0,
             written=0,
             rejects=0,

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,11 +17,12 @@ from omnicodec.codecs import LimitExceeded
 from omnicodec.service.batch.sinks import mds
 from omnicodec.service.batch.sinks.base import DocumentRow, PackedRow, RawRow
 
-from ..rows import FLAT, PARALLEL, Parts, layout_of, made, picture, sound, text
+from ..rows import FLAT, PARALLEL, Parts, latent, layout_of, made, picture, soft_layout, sound, text
 
 # An empty document has an array of no elements, which StreamingDataset reads too.
 RAW: list[list[Parts]] = [[(picture(2, 3), text(4)), (), (text(0),)], [(text(300),)]]
 PARALLEL_DOCUMENTS: list[list[Parts]] = [[(sound(9), text(3))], [], [(text(5),)]]
+SOFT: list[list[Parts]] = [[(latent(2, 3, 16), text(4), latent(1, 4, 16, 1, numbers=7)), ()]]
 
 READER = """
 import json, sys
@@ -45,12 +48,13 @@ def test_streaming_opens_it(tmp_path: Path) -> None:
         layout_of(FLAT, "raw"),
         layout_of(PARALLEL, "document"),
         layout_of(FLAT, "packed"),
+        soft_layout(16),
     ]
+    contents = (RAW, PARALLEL_DOCUMENTS, RAW, SOFT)
     wanted = [
-        made("mds", tmp_path / layout.layout, layout, PARALLEL_DOCUMENTS if i == 1 else RAW)[2]
-        for i, layout in enumerate(cases)
+        made("mds", tmp_path / str(i), layout, contents[i])[2] for i, layout in enumerate(cases)
     ]
-    folders = [str(tmp_path / layout.layout / "data") for layout in cases]
+    folders = [str(tmp_path / str(i) / "data") for i in range(len(cases))]
     command = [sys.executable, "-P", "-c", READER, streaming, *folders]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert run.returncode == 0, run.stderr
@@ -69,6 +73,8 @@ def test_streaming_opens_it(tmp_path: Path) -> None:
                     assert [part["codec"] for part in sample["parts"]] == [
                         part.codec for part in row.parts
                     ]
+                    assert ("soft" in sample) == (rows is wanted[3])
+                    assert_soft(row, sample)
                 case DocumentRow():
                     assert sample["tokens"] == array(row.ids)
                     assert sample["source"] == row.source
@@ -76,6 +82,20 @@ def test_streaming_opens_it(tmp_path: Path) -> None:
                     assert sample["tokens"] == array(row.ids[0])
                     assert sample["positions"] == array(row.positions)
                     assert sample["starts"] == array(row.starts)
+
+
+def assert_soft(row: RawRow, sample: Mapping[str, Any]) -> None:
+    """Assert that a sample has the real values of a row, part by part, bit by bit."""
+    shape, dtype, values = sample.get("soft", ([0], "float16", []))
+    flat = np.array(values, dtype)
+    assert (dtype, shape) == ("float16", [flat.size])
+    at = 0
+    for part, facts in zip(row.parts, sample["parts"], strict=True):
+        if part.soft is not None:
+            found = flat[at : at + len(part) * facts["width"]]
+            assert found.tobytes() == part.soft.tobytes()
+            at += found.size
+    assert at == flat.size
 
 
 def test_files_are_cut_where_they_are_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
