@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from omnicodec.codecs import Image, Tokens
 
 ABOUT_IDS = "each token in a colour of its own, by the digits of its id"
+ABOUT_REAL = "the first three real values of each token as red, green and blue"
 ABOUT_BITS = "brighter where tokens hold more bits, counted by how rare they are in this picture"
 
 
@@ -17,18 +18,30 @@ def token_map(tokens: Tokens, covers: Mapping[str, float]) -> tuple[Image, str] 
     """Return the tokens of a picture, drawn where they lie, and what the colours mean.
 
     One codebook is drawn by token id. Of several, the bits of each position are: the sum of
-    -log2 of how often each of its ids occurs in that codebook's row. `covers` has the
-    "height" and "width" of a position in pixels. None for other tokens, and for none.
+    -log2 of how often each of its ids occurs in that codebook's row. Of real values the first
+    three are. `covers` has the "height" and "width" of a position in pixels. None for other
+    tokens, and for none.
     """
     sides = ("height", "width")
     flat = len(tokens.grid) == 2 and all(s in covers and s in tokens.extent for s in sides)
-    if not tokens.ids.size or not flat:
+    if not tokens.values.size or not flat:
         return None
-    one = len(tokens.ids) == 1
-    cells = _colours(tokens.ids[0]) if one else _brightness(_bits(tokens.ids))
+    if tokens.soft is not None:
+        cells, about = _levels(tokens.soft), ABOUT_REAL
+    elif len(tokens.ids) == 1:
+        cells, about = _colours(tokens.ids[0]), ABOUT_IDS
+    else:
+        cells, about = _brightness(_bits(tokens.ids)), ABOUT_BITS
     y, x = (np.arange(tokens.extent[side]) // int(covers[side]) for side in sides)
     pixels = cells.reshape(*tokens.grid, 3)[y[:, None], x]
-    return Image(np.ascontiguousarray(pixels)), ABOUT_IDS if one else ABOUT_BITS
+    return Image(np.ascontiguousarray(pixels)), about
+
+
+def _levels(soft: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return a colour for each position of real values `(N, D)`: each from its least to most."""
+    shown = soft[:, [0, 1, 2] if soft.shape[1] > 2 else [0, 0, 0]].astype(np.float64)
+    least, most = shown.min(0), shown.max(0)
+    return (255 * (shown - least) / np.maximum(most - least, 1e-9)).round().astype(np.uint8)
 
 
 def _colours(ids: NDArray[np.int32]) -> NDArray[np.uint8]:

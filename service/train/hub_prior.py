@@ -31,6 +31,8 @@ def train_prior(
     codec = load(name, device=device)
     if not isinstance(codec, HubCodec):
         raise InvalidInput(f"{codec.spec.name} is no published codec: train has a recipe for it")
+    if codec.spec.soft_width:
+        raise InvalidInput(f"{codec.spec.name}: real-valued tokens have no codes to count")
     if not codec.spec.codebook_sizes or codec.spec.lossless:
         raise InvalidInput(f"{codec.spec.name} has no codebooks whose codes could be counted")
     media = (item for _, item in Source(data, codec.media_type, report))

@@ -55,13 +55,15 @@ def show(specs: Sequence[CodecSpec], as_json: bool) -> None:
 
 
 def bits_per_position(spec: CodecSpec) -> float:
-    """Return the bits that one position's ids take without a prior."""
-    return sum(math.log2(size) for size in spec.codebook_sizes)
+    """Return the bits that one position takes without a prior; of real values, at their best."""
+    return 32.0 * spec.soft_width + sum(math.log2(size) for size in spec.codebook_sizes)
 
 
-def _sizes(sizes: tuple[int, ...]) -> str:
-    """Return sizes of codebooks, equal neighbours together: "1280 3x1024"."""
-    runs = [(size, len(list(group))) for size, group in groupby(sizes)]
+def _sizes(spec: CodecSpec) -> str:
+    """Return sizes of codebooks, equal neighbours together: "1280 3x1024"; or "16 real values"."""
+    if spec.soft_width:
+        return f"{spec.soft_width} real value" + "s" * (spec.soft_width > 1)
+    runs = [(size, len(list(group))) for size, group in groupby(spec.codebook_sizes)]
     return " ".join(f"{count}x{size}" if count > 1 else str(size) for size, count in runs)
 
 
@@ -70,7 +72,7 @@ def _row(spec: CodecSpec) -> tuple[str, ...]:
         spec.name,
         spec.modality,
         _covers(spec.covers),
-        _sizes(spec.codebook_sizes),
+        _sizes(spec),
         f"{bits_per_position(spec):g}",
         "yes" if spec.lossless else "no",
         f"{spec.weight_bytes / 1e6:.1f} MB" if spec.weight_bytes else "none",
@@ -102,6 +104,7 @@ def _facts(spec: CodecSpec) -> dict[str, Any]:
         "fingerprint": spec.fingerprint,
         "covers": dict(spec.covers),
         "codebook_sizes": list(spec.codebook_sizes),
+        "soft_width": spec.soft_width,
         "bits_per_position": bits_per_position(spec),
         "lossless": spec.lossless,
         "streaming": spec.streaming,
