@@ -10,13 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs.audio._prior import NestedPrior
-from omnicodec.codecs.audio._streams import (
-    RVQDecoder,
-    RVQEncoder,
-    check_channels,
-    frame_count,
-    most_samples,
-)
+from omnicodec.codecs.audio._sound import check_channels
+from omnicodec.codecs.audio._streams import RVQDecoder, RVQEncoder, frame_count, most_samples
 from omnicodec.codecs.codec import CodecSpec, Mask, Settings, StreamingCodec
 from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.limits import MAX_SAMPLES, check_count
@@ -100,7 +95,7 @@ class AudioRVQCodec(StreamingCodec[Audio]):
         samples, rate, channels = extent["samples"], extent["rate"], extent["channels"]
         if samples < 0 or not 0 < rate < 1 << 31:
             raise InvalidInput(f"a clip cannot have {samples} samples at {rate} Hz")
-        check_channels(channels)
+        check_channels(NAME, channels)
         check_count(samples * channels, MAX_SAMPLES, "samples of audio")
         config = self._network.config
         return frame_count(samples, rate, config.rate, config.hop), channels
@@ -114,7 +109,7 @@ class AudioRVQCodec(StreamingCodec[Audio]):
         return self._encoder(Settings(quality=quality, effort=effort), eager=True)
 
     def open_decoder(self) -> RVQDecoder:
-        return RVQDecoder(self._network, self._name)
+        return RVQDecoder(self._network, self.spec)
 
     def extent_of(self, steps: int, extent: Mapping[str, int]) -> dict[str, int]:
         config = self._network.config
@@ -144,7 +139,7 @@ class AudioRVQCodec(StreamingCodec[Audio]):
         extent = tokens.extent
         channels, rate = extent["channels"], extent["rate"]
         samples = np.empty((channels, extent["samples"]), np.float32)
-        decoder = RVQDecoder(self._network, self._name, eager=False)
+        decoder = RVQDecoder(self._network, self.spec, eager=False)
         step = _FRAMES_AT_ONCE * channels
         at = 0
         for start in range(0, max(1, len(tokens)), step):
@@ -162,7 +157,7 @@ class AudioRVQCodec(StreamingCodec[Audio]):
     def _encoder(self, settings: Settings, *, eager: bool) -> RVQEncoder:
         used = BOOKS[settings.quality or DEFAULT_QUALITY]
         width = EFFORTS[settings.effort or DEFAULT_EFFORT]
-        return RVQEncoder(self._network, self._name, used, width, eager=eager)
+        return RVQEncoder(self._network, self.spec, used, width, eager=eager)
 
     @property
     def _silence(self) -> NDArray[np.int32]:

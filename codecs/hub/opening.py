@@ -13,6 +13,7 @@ from omnicodec.codecs.errors import InvalidInput, UnknownCodec
 from omnicodec.codecs.hub.families import Family, family_of, unsupported
 from omnicodec.codecs.hub.files import CONFIG, Snapshot, read_json
 from omnicodec.codecs.hub.hub_codec import HubCodec
+from omnicodec.codecs.hub.libraries import library_errors
 from omnicodec.codecs.hub.prior import prior_stamp
 from omnicodec.codecs.hub.reference import Reference
 
@@ -27,8 +28,13 @@ class Found:
     family: Family
 
     @cached_property
+    def adapter(self) -> type[AnyHubCodec]:
+        with library_errors(self.snapshot.name):
+            return self.family.adapter().variant(self.snapshot)
+
+    @cached_property
     def spec(self) -> CodecSpec:
-        return self.family.adapter().spec_of(self.snapshot)
+        return self.adapter.spec_of(self.snapshot)
 
 
 _found: dict[tuple[str, Path], tuple[tuple[int, int], Found]] = {}
@@ -134,11 +140,10 @@ def _find(reference: Reference) -> Found:
 def _on(found: Found, device: str) -> AnyHubCodec:
     from omnicodec.codecs.registry import resolve_device
 
-    adapter = found.family.adapter()
-    place = resolve_device(device) if adapter.on_device else "cpu"
+    place = resolve_device(device) if found.adapter.on_device else "cpu"
     key = (id(found), place)
     if key not in _opened:
-        codec = adapter(found.snapshot, found.spec, place)
+        codec = found.adapter(found.snapshot, found.spec, place)
         for old in [k for k, (other, _) in _opened.items() if _replaces(found, other, k, place)]:
             del _opened[old]
         _opened[key] = found, codec  # `found` is kept, so that its id stays its own
