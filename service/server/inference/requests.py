@@ -201,7 +201,8 @@ def _soft(rows: NDArray[Any], bits: int) -> dict[str, Any]:
     """Return the fields of real values `(D, N)`, narrowed to the bits that they are to have."""
     soft = np.ascontiguousarray(rows.T)
     if bits == 16:
-        soft = soft.astype("<f2")
+        with np.errstate(over="ignore"):  # what is too large comes out as another value
+            soft = soft.astype("<f2")
         if not np.array_equal(soft.astype("<f4"), rows.T, equal_nan=True):
             raise InvalidInput("EXTENT tells of 16 bits, and TOKENS has values that need 32")
     return {"soft": soft.tobytes(), "soft_bits": 8 * soft.itemsize, "soft_width": soft.shape[1]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -10,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 
-from omnicodec.codecs import Audio, Image, Video, available, describe, load
+from omnicodec.codecs import Audio, Image, UnknownCodec, Video, available, describe, load
 from omnicodec.inference import inference_pb2 as oip
 from omnicodec.inference.inference_pb2_grpc import GRPCInferenceServiceStub
 from omnicodec.service.convert import media_to_proto
@@ -321,3 +322,57 @@ def test_models_are_those_of_the_codecs() -> None:
         assert len(set(names)) == len(names)
         assert models.configuration(model).input
         assert models.metadata(model).outputs
+
+
+@pytest.mark.parametrize("quality", [16, 32])
+def test_real_values_go_there_and_back(oip_stub: Any, soft_codec: str, quality: int) -> None:
+    pictures = [PICTURE, Image(PICTURE.pixels[:7])]
+    asked = request("image.soft.encode", FILE=[each.to_bytes(".png") for each in pictures])
+    asked.parameters["quality"].int64_param = quality
+    encoded = oip_stub.ModelInfer(asked)
+    codec = load(soft_codec)
+    wanted = codec.encode(pictures, quality=quality)
+    values = np.concatenate([tokens.soft for tokens in wanted]).T.astype("<f4")
+    assert (encoded.outputs[0].datatype, list(encoded.outputs[0].shape)) == ("FP32", [3, 210])
+    assert encoded.raw_output_contents[0] == values.tobytes()
+    asked = back("image.soft.decode", encoded)
+    asked.parameters["format"].string_param = ".png"
+    decoded = oip_stub.ModelInfer(asked)
+    files = [each.to_bytes(".png") for each in codec.decode(wanted)]
+    assert decoded.raw_output_contents[0] == serialized(*files)
+
+
+@pytest.mark.parametrize(
+    ("values", "bits", "message"),
+    [
+        (np.full((3, 150), 0.1, "<f4"), 16, "16 bits, and TOKENS has values that need 32"),
+        (np.full((3, 150), 1e6, "<f4"), 16, "need 32"),
+        (np.full((3, 150), np.nan, "<f4"), 16, "finite"),
+        (np.full((3, 150), np.inf, "<f4"), 32, "finite"),
+        (np.zeros((3, 150), "<f4"), 64, "16 or 32 bits, not 64"),
+        (np.zeros((3, 149), "<f4"), 32, "150 positions, TOKENS has 149"),
+        (np.zeros((4, 150), "<f4"), 32, "not \\(3, any\\)"),
+        (np.zeros((3, 150), "<i4"), 32, "is of FP32"),
+    ],
+)
+def test_real_values_that_lie(
+    oip_stub: Any, soft_codec: str, values: np.ndarray, bits: int, message: str
+) -> None:
+    tensors = {
+        "TOKENS": values,
+        "GRID": np.array([[10, 15]], "<i8"),
+        "EXTENT": np.array([[20, 30, bits]], "<i8"),
+        "FINGERPRINT": [load(soft_codec).spec.fingerprint.encode()],
+    }
+    status, told = failure(lambda: oip_stub.ModelInfer(request("image.soft.decode", **tensors)))
+    assert status == "INVALID_ARGUMENT"
+    assert re.search(message, told)
+
+
+@pytest.mark.usefixtures("soft_codec")
+def test_names_of_models() -> None:
+    assert models.find("image.soft.encode").spec.soft_width == 3
+    for name in ("image/soft.encode", "image.soft", "image.soft.train", "image.soft@1.encode",
+                 "soft.encode", "hf:some/other.encode", "hf:.encode", ""):  # fmt: skip
+        with pytest.raises(UnknownCodec):
+            models.find(name)
