@@ -30,7 +30,8 @@ _fetching = threading.Lock()
 def fetched(reference: Reference) -> Path:
     """Return the folder of a repository's revision, downloaded where it is not in the cache.
 
-    Once in the life of a process the hub is asked what the revision is. Raises `UnknownCodec` for
+    Once in the life of a process the hub is asked what the revision is, or never for a reference
+    to what is cached. Raises `UnknownCodec` for
     a repository or a revision that there is not, `InvalidInput` for one that is no codec, and
     `Unavailable` where the hub cannot be reached.
     """
@@ -43,15 +44,17 @@ def fetched(reference: Reference) -> Path:
 
 
 def _fetch(reference: Reference) -> Path:
-    folder = _download(reference.repository, reference.revision or None, SMALL)
+    folder = _download(reference, reference.revision or None, SMALL)
     config = read_json(folder / CONFIG) if (folder / CONFIG).exists() else {}
     family = family_of(config, folder)
     wanted = [*family.also, *_weights(folder, family)]
     if not wanted:
         return folder
     # The name of the folder is the commit, of which all files are to be.
-    _download(reference.repository, folder.name, [*SMALL, *wanted])
+    _download(reference, folder.name, [*SMALL, *wanted])
     if family.weights and not _weights_are_there(folder, wanted):
+        if reference.cached:
+            raise _not_whole(reference)
         held = _files(reference.repository, folder.name)
         raise InvalidInput(no_weights(str(reference), held, family.convert(reference.repository)))
     return folder
@@ -69,11 +72,17 @@ def _weights_are_there(folder: Path, names: Sequence[str]) -> bool:
     return any(name.endswith(".safetensors") and (folder / name).exists() for name in names)
 
 
-def _download(repository: str, revision: str | None, patterns: Sequence[str]) -> Path:
+def _download(reference: Reference, revision: str | None, patterns: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
 
     with _quiet_unless_seen():
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(patterns)))
+        found = snapshot_download(
+            reference.repository,
+            revision=revision,
+            allow_patterns=list(patterns),
+            local_files_only=reference.cached,
+        )
+    return Path(found)
 
 
 def _files(repository: str, revision: str) -> list[str]:
@@ -114,7 +123,7 @@ def _errors(reference: Reference) -> Iterator[None]:
 
 
 def _plain(reference: Reference, error: Exception) -> OmnicodecError:
-    from huggingface_hub import constants, errors
+    from huggingface_hub import errors
 
     cases: tuple[tuple[type[Any], OmnicodecError], ...] = (
         (
@@ -137,7 +146,16 @@ def _plain(reference: Reference, error: Exception) -> OmnicodecError:
     for kind, meaning in cases:
         if isinstance(error, kind):
             return meaning
-    where = f"{reference} is not whole in the cache ({constants.HF_HUB_CACHE})"
+    return _not_whole(reference, f"the hub cannot be reached: {one_line(error)}")
+
+
+def _not_whole(reference: Reference, why: str = "") -> Unavailable:
+    from huggingface_hub import constants
+
     if constants.HF_HUB_OFFLINE:
-        return Unavailable(f"{where}, and HF_HUB_OFFLINE forbids to download it")
-    return Unavailable(f"{where}, and the hub cannot be reached: {one_line(error)}")
+        why = "HF_HUB_OFFLINE forbids to download it"
+    if reference.cached:
+        why = f"workers download nothing: run `omnicodec codecs {reference}` on this machine"
+    return Unavailable(
+        f"{reference} is not whole in the cache ({constants.HF_HUB_CACHE}), and {why}"
+    )

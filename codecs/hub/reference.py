@@ -24,13 +24,14 @@ class Reference:
     """Where a published codec is: in a folder here, or in a repository of the Hugging Face hub.
 
     `name` is what its spec, its tokens and its streams call it. `revision` is a branch, a tag or
-    a commit, "" for the newest.
+    a commit, "" for the newest. With `cached` the hub is not asked, and nothing is downloaded.
     """
 
     name: str
     folder: Path | None = None
     repository: str = ""
     revision: str = ""
+    cached: bool = False
 
     def __str__(self) -> str:
         if self.folder is not None:

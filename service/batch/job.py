@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
-from omnicodec.codecs import CorruptStream, FingerprintMismatch, InvalidInput, describe, load
-from omnicodec.codecs.hub.reference import is_hub_name
+from omnicodec.codecs import CorruptStream, FingerprintMismatch, InvalidInput, load
+from omnicodec.codecs.hub.reference import is_hub_name, parse
 from omnicodec.codecs.registry import AnyCodec, load_named
 from omnicodec.service.batch.sources.base import SourceSpec
 
@@ -38,10 +38,21 @@ class CodecChoice:
     width: int = 0
 
     def open(self, device: str) -> AnyCodec:
-        """Return the codec; raises `FingerprintMismatch` when it is no longer what it was."""
-        codec = load(self.place, device=device)
-        self.check()
+        """Return the codec; raises `FingerprintMismatch` when it is no longer what it was.
+
+        Who made the job has downloaded what there was to be. This is for workers, of which there
+        may be many, and they ask the network for nothing.
+        """
+        codec = self._opened(device)
+        self._compare(codec.spec.fingerprint)
         return codec
+
+    def _opened(self, device: str) -> AnyCodec:
+        if not is_hub_name(self.path):
+            return load(self.place, device=device)
+        from omnicodec.codecs.hub.opening import open_codec
+
+        return open_codec(replace(parse(self.path), cached=True), device)
 
     def open_named(self, device: str) -> AnyCodec:
         """Return the codec on the word of a data set, which may be a stranger's.
@@ -54,10 +65,6 @@ class CodecChoice:
         codec = load_named(self.name, device=device)
         self._compare(codec.spec.fingerprint)
         return codec
-
-    def check(self) -> None:
-        """Raise `FingerprintMismatch` when the codec here is not the one that was chosen."""
-        self._compare(describe(self.place).fingerprint)
 
     def to_json(self) -> dict[str, Any]:
         # Jobs from before there were real values have the digests that they had.

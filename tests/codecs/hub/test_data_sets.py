@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnicodec.codecs import Audio, FingerprintMismatch, UnknownCodec, load
+from omnicodec.codecs import Audio, FingerprintMismatch, Text, UnknownCodec, load
+from omnicodec.service import batch
 from omnicodec.service.batch.job import CodecChoice
 from omnicodec.service.cli.run import run
 
@@ -60,6 +61,58 @@ def test_there_and_back(
         (file,) = Path("back").rglob(f"{number}*.wav")
         assert np.array_equal(Audio.open(file).samples, Audio.open(clip.to_bytes(".wav")).samples)
     assert run(["report", "out", "-c", name, "--device", "cpu"]) == 0
+
+
+def test_a_pinned_repository_is_opened_by_workers_as_it_is_in_the_cache(
+    tmp_path: Path, tokenizer_of: Callable[[str], bytes]
+) -> None:
+    """No network, and the newest revision in the cache is another one."""
+    commits = {"a" * 40: tokenizer_of("the other day"), "b" * 40: tokenizer_of("and then there")}
+    repository = tmp_path / "home/hub/models--some--words"
+    for commit, content in commits.items():
+        folder = repository / "snapshots" / commit
+        folder.mkdir(parents=True)
+        (folder / "tokenizer.json").write_bytes(content)
+        (folder / "config.json").write_text('{"model_type": "gpt2"}')
+    (repository / "refs").mkdir()
+    (repository / "refs/main").write_text("a" * 40)
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts/1.txt").write_text("the other day, and then there")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+    environment = {**kept, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    pinned = "b" * 40
+    command = ["tokenize", "texts", "-o", "out", "-c", f"hf:some/words@{pinned}", "--workers", "1"]
+    program = [sys.executable, "-P", "-m", "omnicodec.service.cli", *command]
+    ended = subprocess.run(
+        program, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+    )
+    assert ended.returncode == 0, ended.stderr
+    (choice,) = json.loads((tmp_path / "out/job.json").read_bytes())["codecs"]
+    assert choice["path"] == f"hf:some/words@{pinned}"
+    (part,) = batch.open(tmp_path / "out")[0]["parts"]
+    (tokens,) = load(repository / "snapshots" / pinned).encode(
+        [Text.open(tmp_path / "texts/1.txt")]
+    )
+    assert part["ids"].tolist() == tokens.ids.tolist()
+
+
+@pytest.fixture
+def tokenizer_of() -> Callable[[str], bytes]:
+    """Return a function that makes the `tokenizer.json` of merges of one text."""
+    library = pytest.importorskip("tokenizers")
+
+    def make(text: str) -> bytes:
+        made = library.Tokenizer(library.models.BPE())
+        made.pre_tokenizer = library.pre_tokenizers.ByteLevel(add_prefix_space=False)
+        made.decoder = library.decoders.ByteLevel()
+        alphabet = sorted(library.pre_tokenizers.ByteLevel.alphabet())
+        trainer = library.trainers.BpeTrainer(
+            vocab_size=280, initial_alphabet=alphabet, show_progress=False
+        )
+        made.train_from_iterator([text] * 9, trainer)
+        return bytes(made.to_str(), "utf-8")
+
+    return make
 
 
 def test_a_choice_is_what_was_chosen(mono_encodec: Path, make_encodec: Callable[..., Path]) -> None:

@@ -47,13 +47,14 @@ REPOSITORIES: dict[str, dict[str, bytes]] = {
 }
 
 FETCH = """
-import json, sys
+import json, os, sys
+from dataclasses import replace
 from omnicodec.codecs import OmnicodecError
 from omnicodec.codecs.hub.download import fetched
 from omnicodec.codecs.hub.reference import parse
 for name in sys.argv[1:]:
     try:
-        folder = fetched(parse(name))
+        folder = fetched(replace(parse(name), cached="ONLY_CACHED" in os.environ))
         files = sorted(str(p.relative_to(folder)) for p in folder.rglob("*"))
         print(json.dumps([folder.name, files]))
     except OmnicodecError as e:
@@ -188,6 +189,26 @@ def test_what_is_in_the_cache_needs_no_network(hub: Hub, tmp_path: Path) -> None
     assert cut_off[2][0] == "Unavailable"
     assert "the hub cannot be reached" in cut_off[2][1]
     assert "\n" not in cut_off[2][1]
+
+
+def test_workers_take_what_is_cached_and_ask_nobody(hub: Hub, tmp_path: Path) -> None:
+    (whole,) = hub.fetch(tmp_path, f"hf:some/codec@{OLD}")
+    hub.asked.clear()
+    names = (f"hf:some/codec@{OLD}", f"hf:some/codec@{NEW}", "hf:some/codec", "hf:none/such")
+    found, *missing = hub.fetch(tmp_path, *names, ONLY_CACHED="1")
+    assert found == whole
+    for name, (kind, line) in zip(names[1:], missing, strict=True):
+        assert kind == "Unavailable"
+        assert line.startswith(f"{name} is not whole in the cache (")
+        assert line.endswith(f"workers download nothing: run `omnicodec codecs {name}` on this "
+                             "machine")  # fmt: skip
+    (tmp_path / f"hub/models--some--codec/snapshots/{OLD}/model.safetensors").unlink()
+    ((kind, line),) = hub.fetch(tmp_path, names[0], ONLY_CACHED="1")
+    assert (kind, line.partition(" (")[0]) == (
+        "Unavailable",
+        f"{names[0]} is not whole in the cache",
+    )
+    assert not hub.asked
 
 
 def test_a_process_asks_once(hub: Hub, tmp_path: Path) -> None:
