@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from omnicodec.codecs.codec import CodecSpec
@@ -40,6 +40,7 @@ class VocabularyEntry:
     covers: Mapping[str, float]
     extent: tuple[str, ...]
     grid_rank: int
+    usual: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: CodecSpec) -> VocabularyEntry:
@@ -49,10 +50,12 @@ class VocabularyEntry:
         return cls(**{name: getattr(spec, name) for name in cls.__dataclass_fields__})
 
     def full_extent(self, grid: Sequence[int]) -> dict[str, int] | None:
-        """Return the extent of an item that fills its grid; None if the grid does not tell."""
-        if self.grid_rank != len(self.extent) or not all(n in self.covers for n in self.extent):
+        """Return the extent of a usual item that fills its grid; None if the grid does not tell."""
+        sides = [name for name in self.extent if name not in self.usual]
+        if self.grid_rank != len(sides) or not all(name in self.covers for name in sides):
             return None
-        return {name: n * int(self.covers[name]) for name, n in zip(self.extent, grid, strict=True)}
+        filled = {name: n * int(self.covers[name]) for name, n in zip(sides, grid, strict=True)}
+        return {**filled, **self.usual}
 
     def check_size(self, part: Tokens) -> None:
         """Raise `InvalidInput` unless this is an extent of the codec that can be written."""
@@ -76,7 +79,10 @@ class VocabularyEntry:
         """Return JSON that is the same for equal entries, whatever the order of `covers`."""
         covers = {k: int(v) if v == int(v) else v for k, v in sorted(self.covers.items())}
         members = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**members, "covers": covers}
+        del members["usual"]
+        # Files from before there was such a fact stay as they are.
+        usual = {"usual": dict(sorted(self.usual.items()))} if self.usual else {}
+        return {**members, "covers": covers, **usual}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> VocabularyEntry:
@@ -87,12 +93,14 @@ class VocabularyEntry:
                 "codebook_sizes": tuple(map(int, value["codebook_sizes"])),
                 "covers": {str(k): float(v) for k, v in value["covers"].items()},
                 "extent": tuple(map(str, value["extent"])),
+                "usual": {str(k): int(v) for k, v in value.get("usual", {}).items()},
             }
         )
         strings = (entry.name, entry.fingerprint, entry.modality)
         numbers = (entry.version, entry.grid_rank)
         if not all(type(s) is str for s in strings) or not all(type(n) is int for n in numbers):
             raise TypeError("a fact of a codec is of another type")
-        if entry.grid_rank < 1 or not all(map(math.isfinite, entry.covers.values())):
+        known = all(map(math.isfinite, entry.covers.values())) and {*entry.usual} <= {*entry.extent}
+        if entry.grid_rank < 1 or not known:
             raise ValueError("a fact of a codec is out of range")
         return entry

@@ -75,6 +75,19 @@ def test_equal_vocabularies_are_the_same_bytes(tmp_path: Path) -> None:
     )
 
 
+def test_usual_integers_are_in_the_file_where_there_are_some(tmp_path: Path) -> None:
+    assert b"usual" not in vocabulary().files()["vocabulary.json"]
+    tiled = replace(IMAGE, extent=(*IMAGE.extent, "tile"), usual={"tile": 128})
+    ours = Vocabulary.build([TEXT, tiled])
+    ours.save(tmp_path)
+    assert Vocabulary.load(tmp_path) == ours
+    file = tmp_path / "vocabulary.json"
+    for wrong in (b'"side": 128', b'"tile": "many"'):
+        file.write_bytes(ours.files()[file.name].replace(b'"tile": 128', wrong))
+        with pytest.raises(InvalidInput, match="is not a vocabulary"):
+            Vocabulary.load(file)
+
+
 def test_files_of_the_first_version_are_read(tmp_path: Path) -> None:
     path = tmp_path / "vocabulary.json"
     path.write_text(json.dumps(OLD))

@@ -258,6 +258,23 @@ def test_sizes_that_cannot_be_written_are_refused() -> None:
         ours.pack([make(AUDIO, (1,), {"samples": 1, "frames": 0})])
 
 
+def test_integers_that_are_as_usual_need_no_tokens() -> None:
+    tiled = replace(IMAGE, name="image/tiled", extent=(*IMAGE.extent, "tile"), usual={"tile": 128})
+    ours = Vocabulary.build([TEXT, tiled])
+    size = {"height": 32, "width": 48}
+    usual, other = (make(tiled, (2, 3), {**size, "tile": tile}) for tile in (128, 64))
+    plain = vocabulary("flat").pack([make(IMAGE, (2, 3), size)])
+    assert ours.pack([usual]).size == plain.size
+    assert ours.pack([other]).size > plain.size
+    for parts in ([usual], [other], [usual, other]):
+        assert ours.unpack(ours.pack(parts)) == parts
+    spelled = ours.pack([other])
+    at = int(np.flatnonzero(spelled == ours.special_tokens["<|#0|>"] + 64)[-1])
+    spelled[at] += 64
+    with pytest.raises(InvalidInput, match="this size has a token of its own"):
+        ours.unpack(spelled)
+
+
 def test_real_valued_tokens_have_no_ids() -> None:
     spec = replace(IMAGE, name="image/soft", codebook_sizes=(), soft_width=4)
     line = "the tokens of image/soft are real values, which have no ids: keep them in Parquet, "
