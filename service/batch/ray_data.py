@@ -32,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs import (
+    CodecSpec,
     Image,
     InvalidInput,
     LimitExceeded,
@@ -43,12 +44,15 @@ from omnicodec.codecs import (
 )
 from omnicodec.codecs.files import read_all
 from omnicodec.codecs.threads import in_order
-from omnicodec.service.batch.job import ItemLimits
+from omnicodec.service.batch.job import FULL_BITS, ItemLimits
 from omnicodec.service.batch.tasks import FAULTS, PASSED_ON
 from omnicodec.service.opener import Limits, open_limited
 
 COLUMNS: Final = ("tokens", "codebooks", "grid", "extent", "codec", "fingerprint", "error")
 """What `Encode` adds to a batch."""
+
+SOFT_COLUMNS: Final = ("soft", "width", *COLUMNS[2:])
+"""The same for a codec of real-valued tokens."""
 
 
 class Encode:
@@ -66,6 +70,11 @@ class Encode:
         extent        JSON object of integers: the original's height and width, and so on
         codec, fingerprint
         error         why there are no tokens, "InvalidInput: ...", or null
+
+    A codec of real-valued tokens gives in place of the first two
+
+        soft          list of float32 or float16, N·D of them, position by position
+        width         D
 
     The names begin with `prefix`. `drop` leaves the media out. An item that cannot be encoded, or
     is larger than `limits`, fails alone: its tokens are null in a table, and empty elsewhere;
@@ -94,6 +103,9 @@ class Encode:
         self._codec = load(codec, device=device)
         self._settings: dict[str, Any] = {"quality": quality, "effort": effort, "method": method}
         self._codec.settings(quality=quality, effort=effort, method=method)
+        self._type = np.dtype(np.int32)
+        if self._codec.spec.soft_width:
+            self._type = np.dtype(f"f{(quality or FULL_BITS) // 8}")
         self._column, self._prefix, self._drop = column, prefix, drop
         self._paths, self._strict, self._threads = paths, strict, threads
         limits = limits or ItemLimits()
@@ -106,7 +118,7 @@ class Encode:
         if self._column not in kind.names(batch):
             raise InvalidInput(f"there is no column {self._column!r}")
         results = self._encode(kind.values(batch, self._column))
-        columns = kind.columns(results, self._codec.spec.name, self._codec.spec.fingerprint)
+        columns = kind.columns(_Results(results, self._codec.spec, self._type))
         drop = self._column if self._drop else None
         return kind.extended(batch, {self._prefix + n: c for n, c in columns.items()}, drop)
 
@@ -115,14 +127,16 @@ class Encode:
         """Return the tokens of a row; raises `InvalidInput` for one that has an error instead."""
         if error := row[prefix + "error"]:
             raise InvalidInput(f"the row has no tokens: {error}")
-        ids = np.asarray(row[prefix + "tokens"], np.int32)
-        return Tokens(
-            str(row[prefix + "codec"]),
-            str(row[prefix + "fingerprint"]),
-            ids.reshape(int(row[prefix + "codebooks"]), -1),
-            tuple(int(n) for n in row[prefix + "grid"]),
-            json.loads(row[prefix + "extent"]),
-        )
+        codec, fingerprint = str(row[prefix + "codec"]), str(row[prefix + "fingerprint"])
+        grid, extent = tuple(map(int, row[prefix + "grid"])), json.loads(row[prefix + "extent"])
+        if prefix + "soft" not in row:
+            ids = np.asarray(row[prefix + "tokens"], np.int32)
+            ids = ids.reshape(int(row[prefix + "codebooks"]), -1)
+            return Tokens(codec, fingerprint, ids, grid, extent)
+        # Rows as Python's own numbers do not tell how many bits they had.
+        soft = np.asarray(row[prefix + "soft"], f"f{extent['bits'] // 8}")
+        soft = soft.reshape(-1, int(row[prefix + "width"]))
+        return Tokens(codec, fingerprint, np.empty((0, len(soft)), np.int32), grid, extent, soft)
 
     def _encode(self, values: Sequence[Any]) -> list[Tokens | str]:
         """Return the tokens of each value, or what is wrong with it."""
@@ -191,14 +205,23 @@ class Encode:
 
 @dataclass(frozen=True)
 class _Results:
-    """Tokens, or what is wrong, as plain columns."""
+    """Tokens of a codec, or what is wrong, as plain columns; `dtype` is that of their values."""
 
     results: Sequence[Tokens | str]
+    spec: CodecSpec
+    dtype: np.dtype[Any]
 
-    def ids(self) -> list[NDArray[np.int32]]:
-        """Return the ids of each, flat; none where there are no tokens."""
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the columns, in their order."""
+        return SOFT_COLUMNS if self.spec.soft_width else COLUMNS
+
+    def values(self) -> list[NDArray[Any]]:
+        """Return the ids or real values of each, flat; none where there are no tokens."""
         return [
-            np.ascontiguousarray(each.ids).ravel() if isinstance(each, Tokens) else _NOTHING
+            np.ascontiguousarray(each.values).ravel()
+            if isinstance(each, Tokens)
+            else np.zeros(0, self.dtype)
             for each in self.results
         ]
 
@@ -208,8 +231,10 @@ class _Results:
             for each in self.results
         ]
 
-    def codebooks(self) -> NDArray[np.int32]:
-        counts = [len(each.ids) if isinstance(each, Tokens) else 0 for each in self.results]
+    def per_position(self) -> NDArray[np.int32]:
+        """Return how many values each has at a position: codebooks, or the width."""
+        count = self.spec.per_position
+        counts = [count if isinstance(each, Tokens) else 0 for each in self.results]
         return np.array(counts, np.int32)
 
     def extents(self) -> list[str]:
@@ -249,21 +274,18 @@ class _Arrays:
         return list(batch[column])
 
     @classmethod
-    def columns(
-        cls, results: Sequence[Tokens | str], codec: str, fingerprint: str
-    ) -> dict[str, Any]:
-        """Return the new columns, in the order of `COLUMNS`."""
-        found = _Results(results)
+    def columns(cls, found: _Results) -> dict[str, Any]:
+        """Return the new columns, in the order of `found.names`."""
         values = (
-            _objects(found.ids()),
-            found.codebooks(),
+            _objects(found.values()),
+            found.per_position(),
             _objects(found.grids()),
             _objects(found.extents()),
-            _objects([codec] * len(results)),
-            _objects([fingerprint] * len(results)),
+            _objects([found.spec.name] * len(found.results)),
+            _objects([found.spec.fingerprint] * len(found.results)),
             _objects(found.errors()),
         )
-        return dict(zip(COLUMNS, values, strict=True))
+        return dict(zip(found.names, values, strict=True))
 
     @staticmethod
     def extended(batch: Any, columns: Mapping[str, Any], drop: str | None) -> Any:
@@ -283,7 +305,7 @@ class _Frame(_Arrays):
 
 
 class _Table(_Arrays):
-    """A pyarrow table: lists are lists of int32, and what there is not is null."""
+    """A pyarrow table: lists are lists of one type, and what there is not is null."""
 
     @staticmethod
     def names(batch: Any) -> Iterable[str]:
@@ -296,23 +318,20 @@ class _Table(_Arrays):
         return values
 
     @classmethod
-    def columns(
-        cls, results: Sequence[Tokens | str], codec: str, fingerprint: str
-    ) -> dict[str, Any]:
+    def columns(cls, found: _Results) -> dict[str, Any]:
         import pyarrow as pa
 
-        found = _Results(results)
-        missing = np.array([isinstance(each, str) for each in results], bool)
+        missing = np.array([isinstance(each, str) for each in found.results], bool)
         values = (
-            _lists(found.ids(), missing),
-            pa.array(found.codebooks(), pa.int32()),
-            _lists(found.grids(), missing),
+            _lists(found.values(), missing, found.dtype),
+            pa.array(found.per_position(), pa.int32()),
+            _lists(found.grids(), missing, np.dtype(np.int32)),
             pa.array(found.extents(), pa.string()),
-            pa.array([codec] * len(results), pa.string()),
-            pa.array([fingerprint] * len(results), pa.string()),
+            pa.array([found.spec.name] * len(missing), pa.string()),
+            pa.array([found.spec.fingerprint] * len(missing), pa.string()),
             pa.array(found.errors(), pa.string()),
         )
-        return dict(zip(COLUMNS, values, strict=True))
+        return dict(zip(found.names, values, strict=True))
 
     @staticmethod
     def extended(batch: Any, columns: Mapping[str, Any], drop: str | None) -> Any:
@@ -332,16 +351,16 @@ def _objects(values: Sequence[Any]) -> NDArray[Any]:
     return array
 
 
-def _lists(arrays: Sequence[NDArray[np.int32]], missing: NDArray[np.bool_]) -> Any:
-    """Return a pyarrow column of lists of int32, null where they are missing."""
+def _lists(arrays: Sequence[NDArray[Any]], missing: NDArray[np.bool_], dtype: np.dtype[Any]) -> Any:
+    """Return a pyarrow column of lists of this type, null where they are missing."""
     import pyarrow as pa
 
     ends = np.cumsum([0, *map(len, arrays)])
-    flat = np.concatenate([_NOTHING, *arrays])
+    flat = np.concatenate([np.zeros(0, dtype), *arrays])
     if ends[-1] > np.iinfo(np.int32).max:
         raise LimitExceeded(f"{ends[-1]:,} tokens are too many for one batch")
     return pa.ListArray.from_arrays(
         pa.array(ends, pa.int32()),
-        pa.array(flat, pa.int32()),
+        pa.array(flat),
         mask=pa.array(missing),
     )

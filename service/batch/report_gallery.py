@@ -7,7 +7,6 @@ from html import escape
 from typing import Final
 
 from omnicodec.codecs import Image, Media, OmnicodecError, Text
-from omnicodec.codecs.vocabulary import Vocabulary
 from omnicodec.service.batch.report_samples import PARTS, Sample, ShownPart
 from omnicodec.service.batch.tasks import token_count
 from omnicodec.service.evaluate.compare import data_url
@@ -31,7 +30,7 @@ STYLE: Final = """
 """
 
 
-def gallery(samples: Sequence[Sample], vocabulary: Vocabulary) -> str:
+def gallery(samples: Sequence[Sample]) -> str:
     """Return the section of all samples; nothing where there are none."""
     if not samples:
         return ""
@@ -41,11 +40,11 @@ def gallery(samples: Sequence[Sample], vocabulary: Vocabulary) -> str:
         "The middle of pictures at their own scale as WebP, sounds of 6 seconds as FLAC, clips of "
         "4 seconds as WebM. Originals are as their sources have them now."
     )
-    shown = "\n".join(_sample(sample, vocabulary) for sample in samples)
+    shown = "\n".join(_sample(sample) for sample in samples)
     return f"<h2>Samples</h2>\n<p>{about}</p>{notes}\n{shown}"
 
 
-def _sample(sample: Sample, vocabulary: Vocabulary) -> str:
+def _sample(sample: Sample) -> str:
     document = sample.document
     title = document.key or f"row {sample.row:,}"
     counts = sum(map(token_count, document.parts))
@@ -59,7 +58,7 @@ def _sample(sample: Sample, vocabulary: Vocabulary) -> str:
     if len(document.parts) > PARTS:
         told.append(f"the first {PARTS} of {len(document.parts):,} parts")
     spans = "".join(f'<span class="soft">{escape(plain(line))}</span>' for line in told)
-    parts = "\n".join(_part(part, vocabulary) for part in sample.parts)
+    parts = "\n".join(_part(part) for part in sample.parts)
     problems = "".join(f'<p class="soft">{escape(plain(line))}</p>' for line in document.problems)
     return (
         f'<figure class="sample"><figcaption>{escape(plain(title))}{spans}</figcaption>\n'
@@ -67,7 +66,7 @@ def _sample(sample: Sample, vocabulary: Vocabulary) -> str:
     )
 
 
-def _part(part: ShownPart, vocabulary: Vocabulary) -> str:
+def _part(part: ShownPart) -> str:
     """Return a part: the original, what came back, and the tokens where they can be drawn."""
     tokens = part.tokens
     grid = "x".join(map(str, tokens.grid))
@@ -82,9 +81,7 @@ def _part(part: ShownPart, vocabulary: Vocabulary) -> str:
     if part.original is not None:
         versions.insert(0, Version("original", part.original, _size(part.original)))
         versions[1] = Version("restored", part.restored, f"{facts}{_quality(part)}")
-    drawn = None
-    if tokens.soft is None:
-        drawn = token_map(tokens, vocabulary.entries[vocabulary.index(tokens.codec)].covers)
+    drawn = token_map(tokens, part.covers)
     if drawn is not None:
         versions.append(Version("tokens", drawn[0], drawn[1], flat=True))
     try:

@@ -95,7 +95,7 @@ def page(report: Report) -> str:
             _books(report),
             _packing(report),
             _rejects(report),
-            gallery(report.samples, report.vocabulary),
+            gallery(report.samples),
             _vocabulary(report),
         )
         if section

@@ -42,7 +42,7 @@ class ShownPart:
     """A part of a sample: its tokens, what they stand for, and what its source has now.
 
     `restored` is None where decoding failed, `why` says why; `original` is None where the
-    source does not have it any more, or it is not known where it was.
+    source does not have it any more, or it is not known where it was. `covers` is the codec's.
     """
 
     tokens: Tokens
@@ -50,6 +50,7 @@ class ShownPart:
     restored: Media | None
     original: Media | None = None
     why: str = ""
+    covers: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,8 @@ def _shown(
     if why:
         return ShownPart(tokens, modality, None, original, why)
     try:
-        return ShownPart(tokens, modality, decoders.decode(tokens), original)
+        covers = decoders.codec(tokens.codec).spec.covers
+        return ShownPart(tokens, modality, decoders.decode(tokens), original, covers=covers)
     except OmnicodecError as e:
         return ShownPart(tokens, modality, None, original, str(e))
 

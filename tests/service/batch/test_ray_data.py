@@ -124,6 +124,30 @@ def test_files_over_the_limit_are_not_read(tmp_path: Path) -> None:
     assert found[1]["error"].startswith("InvalidInput: ")
 
 
+@pytest.mark.parametrize("make", [arrays, frame, pa.table], ids=["arrays", "frame", "table"])
+@pytest.mark.parametrize("quality", [None, 16])
+def test_real_values_of_any_batch(
+    make: Callable[[Any], Any], quality: int | None, soft_codec: str
+) -> None:
+    pictures = [picture(9), b"none", picture(4)]
+    encode = Encode(soft_codec, column="file", drop=True, quality=quality)
+    batch = encode(make({"file": pictures}))
+    codec = load(soft_codec)
+    for row, data in zip(rows(batch), pictures, strict=True):
+        assert not {"tokens", "codebooks"} & set(row)
+        if data == b"none":
+            assert row["error"].startswith("InvalidInput: ")
+            assert row["width"] == 0
+            continue
+        (wanted,) = codec.encode([Image.open(data)], quality=quality)
+        assert row["width"] == 3
+        assert Encode.tokens(row) == wanted
+    if make is pa.table:
+        number = pa.float16() if quality else pa.float32()
+        assert batch.schema.field("soft").type == pa.list_(number)
+        assert encode(make({"file": [b"none"]})).schema == batch.schema
+
+
 def test_what_is_wrong_as_a_whole_is_raised() -> None:
     with pytest.raises(UnknownCodec):
         Encode("image/none", column="x")

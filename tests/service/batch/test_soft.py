@@ -98,6 +98,7 @@ def test_verified_drawn_and_given_back(
     assert (tally.books, tally.lengths.count) == ([], sum(map(len, expected(source))))
     assert f"{soft_codec}: 3 real values of 32 bits a token, no ids" in page
     assert "tokens of 3 real values" in page
+    assert "the first three real values of each token" in page
     restored = [part for sample in made.samples for part in sample.parts if part.restored]
     assert {part.modality for part in restored} == {"image", "text"}
 
