@@ -27,7 +27,7 @@ class Seconds:
 class Item:
     """One item: `units` pixels, bytes or milliseconds, `token_bits` before entropy coding.
 
-    Those are None of file formats, and of codecs whose ids are not for language models.
+    Those are None of file formats, and of codecs whose tokens are not for models.
     `quality` has the modality's metrics by name; None where a metric does not apply. A video
     has so many `frames`, and in `series` figures of each of them.
     """
@@ -50,7 +50,7 @@ class Item:
 
     @property
     def token_rate(self) -> float | None:
-        """Bits per unit of the tokens as they are, N log2(codebook size)."""
+        """Bits per unit of the tokens as they are: log2(codebook size) of an id, all of a value."""
         return None if self.token_bits is None else self.token_bits / self.units
 
 

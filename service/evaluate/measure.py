@@ -35,13 +35,14 @@ def timed(step: Callable[[], T]) -> tuple[T, float]:
 def for_models(spec: CodecSpec) -> bool:
     """Return whether a codec's tokens are for models, and not for its entropy coder alone.
 
-    Those of text are. Others are where their ids or real values are fewer than the pixels or
-    samples that they stand for: a transform has an id for each of them, and what is fitted to an
-    item stands for none.
+    Those of text are, and real values. Others are where they are fewer than the pixels or samples
+    that they stand for: a transform has an id for each of them, and what is fitted to an item
+    stands for none.
     """
     covered = [n * _PLACES[what] for what, n in spec.covers.items() if what in _PLACES]
     places = math.prod(covered) if covered else 0
-    return spec.modality == "text" or spec.per_position < places
+    fewer = len(spec.codebook_sizes) < places
+    return spec.modality == "text" or bool(spec.soft_width) or fewer
 
 
 @dataclass(frozen=True)

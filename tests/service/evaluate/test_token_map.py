@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from omnicodec.codecs import Tokens
-from omnicodec.service.evaluate.token_map import ABOUT_BITS, ABOUT_IDS, token_map
+from omnicodec.service.evaluate.token_map import ABOUT_BITS, ABOUT_IDS, ABOUT_REAL, token_map
 
 COVERS = {"height": 4.0, "width": 8.0}
 
@@ -56,3 +56,19 @@ def test_every_token_of_16_bits_has_a_colour_of_its_own() -> None:
     drawn = token_map(tokens(ids, (256, 256), **extent), COVERS)
     assert drawn is not None
     assert len(np.unique(drawn[0].pixels[::4, ::8].reshape(-1, 3), axis=0)) == 1 << 16
+
+
+def test_of_real_values_the_first_three_are_the_colour() -> None:
+    soft = np.array([[0, 5, -1, 9], [1, 5, 1, 9], [0.5, 5, 0, 9]] * 2, np.float16)
+    extent = {"height": 7, "width": 20, "bits": 16}
+    made = Tokens("image/x", "00" * 8, np.zeros((0, 6), np.int32), (2, 3), extent, soft)
+    drawn = token_map(made, COVERS)
+    assert drawn is not None
+    image, about = drawn
+    assert about == ABOUT_REAL
+    assert image.pixels.shape == (7, 20, 3)
+    assert image.pixels[0, [0, 8, 16]].tolist() == [[0, 0, 0], [255, 0, 255], [128, 0, 128]]
+    one = Tokens("image/x", "00" * 8, made.ids, (2, 3), extent, soft[:, :1])
+    grey = token_map(one, COVERS)
+    assert grey is not None
+    assert grey[0].pixels[0, [0, 8, 16]].tolist() == [[0] * 3, [255] * 3, [128] * 3]
