@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, ClassVar, Final
 
@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs.audio._resample import ratio, resampler
+from omnicodec.codecs.audio._sound import check_channels
 from omnicodec.codecs.codec import Settings
 from omnicodec.codecs.errors import InvalidInput
+from omnicodec.codecs.hub.blocks import Joiner
 from omnicodec.codecs.hub.hub_codec import Array, HubNetwork
 from omnicodec.codecs.limits import MAX_SAMPLES, check_count
 from omnicodec.codecs.media import Audio, Media
@@ -19,10 +21,10 @@ from omnicodec.codecs.tokens import Tokens
 
 Samples = NDArray[np.float32]
 
-MAX_CHANNELS: Final = 64
 EXTENT: Final = ("samples", "rate", "channels", "codebooks")
 
-_AT_ONCE: Final = 1 << 18  # samples that are resampled at once
+AT_ONCE: Final = 1 << 18
+"""Samples of a channel that are resampled at once."""
 
 
 class HubAudio(HubNetwork[Audio]):
@@ -62,9 +64,28 @@ class HubAudio(HubNetwork[Audio]):
             return segment
         return np.pad(segment, ((0, 0), (0, -segment.shape[1] % self._hop)))
 
-    def _join(self, segments: Sequence[Samples], samples: int) -> Samples:
-        """Return the clip `(channels, samples)` of what was decoded of its segments."""
-        return _fitted(np.concatenate(segments, 1), samples)
+    def _samples_of(self, columns: int) -> int:
+        """Return the samples that a segment of so many positions decodes to."""
+        return columns * self._hop
+
+    def _check_codes(self, codes: Array) -> None:  # most families have nothing to say
+        """Raise `InvalidInput` for codes `(books, n)` of a segment that no sound has."""
+
+    def _joiner(self) -> Joiner:
+        """Return what joins the decoded segments of a clip."""
+        return Joiner()
+
+    def _join(self, segments: list[Samples], samples: int) -> Samples:
+        """Return the clip `(channels, samples)`, or more of it, of its decoded segments.
+
+        The list may be emptied, so that nothing is held twice.
+        """
+        joiner, parts = self._joiner(), []
+        while segments:
+            parts.append(joiner.push(segments.pop(0)))
+        rest = joiner.finish()
+        whole = np.concatenate(parts if rest is None else [*parts, rest], 1)
+        return np.pad(whole, ((0, 0), (0, max(0, samples - whole.shape[1]))))
 
     def frames(self, samples: int) -> int:
         """Return the positions of a clip of so many samples at the network's rate."""
@@ -78,7 +99,7 @@ class HubAudio(HubNetwork[Audio]):
         samples, rate, channels, books = (extent[name] for name in EXTENT)
         if samples < 0 or not 0 < rate < 1 << 31:
             raise InvalidInput(f"a clip cannot have {samples} samples at {rate} Hz")
-        _check_channels(self.spec.name, channels)
+        check_channels(self.spec.name, channels)
         if books not in self.spec.qualities:
             raise InvalidInput(f"{self.spec.name} does not use {books} of its codebooks")
         check_count(samples * channels, MAX_SAMPLES, "samples of audio")
@@ -91,18 +112,22 @@ class HubAudio(HubNetwork[Audio]):
         return None if width == 1 else (tokens.grid, tokens.extent.get("codebooks"))
 
     def _pieces(self, item: Audio) -> Iterable[Array]:
-        _check_channels(self.spec.name, len(item.samples))
+        check_channels(self.spec.name, len(item.samples))
         by = ratio(item.sample_rate, self._rate)
-        rows = [resampled(row, item.sample_rate, self._rate, by) for row in item.samples]
-        for group in range(self._groups(len(rows))):
-            own = rows[group * self._channels :][: self._channels]
-            whole = np.stack(own + own[-1:] * (self._channels - len(own)))
+        for group in range(self._groups(len(item.samples))):
+            own = item.samples[self._own(group, len(item.samples))]
+            rows = [resampled(row, item.sample_rate, self._rate, by) for row in own]
+            whole = self._filled(np.stack(rows))
             for start, stop in self._segments(whole.shape[1]):
                 yield np.ascontiguousarray(self._shaped(whole[:, start:stop]))
 
-    def _tokens(self, item: Audio, codes: Sequence[Array], books: int) -> Tokens:
+    def _extent(self, item: Audio, books: int) -> dict[str, int]:
+        """Return the extent of an item's tokens."""
         channels, samples = item.samples.shape
-        extent = dict(zip(EXTENT, (samples, item.sample_rate, channels, books), strict=True))
+        return dict(zip(EXTENT, (samples, item.sample_rate, channels, books), strict=True))
+
+    def _tokens(self, item: Audio, codes: Sequence[Array], books: int) -> Tokens:
+        extent = self._extent(item, books)
         grid = self.expected_grid(extent, 0)
         # From one group behind the other to frame by frame.
         ids = self.padded(codes)
@@ -110,34 +135,57 @@ class HubAudio(HubNetwork[Audio]):
         ids = np.ascontiguousarray(ids).reshape(len(ids), grid[0] * grid[1])
         return Tokens(self.spec.name, self.spec.fingerprint, ids, grid, extent)
 
-    def _code_pieces(self, tokens: Tokens, ids: NDArray[np.int32]) -> Iterable[Array]:
-        extent = tokens.extent
-        samples = self._resampled(extent["samples"], extent["rate"])
-        rows = ids[: extent["codebooks"]].reshape(extent["codebooks"], *tokens.grid)
+    def _code_pieces(self, tokens: Tokens, ids: Array) -> Iterable[Array]:
         for group in range(tokens.grid[1]):
-            at = 0
-            for start, stop in self._segments(samples):
-                count = self._columns(stop - start)
-                yield np.ascontiguousarray(rows[:, at : at + count, group])
-                at += count
+            yield from self._codes_of(tokens, ids, group)
 
-    def _media(self, tokens: Tokens, found: Sequence[Array]) -> Audio:
+    def _codes_of(self, tokens: Tokens, ids: Array, group: int) -> Iterator[Array]:
+        """Yield the codes `(books, n)` of the segments of one group of channels."""
+        extent = tokens.extent
+        rows = ids[: extent["codebooks"]].reshape(extent["codebooks"], *tokens.grid)
+        at = 0
+        for start, stop in self._segments(self._resampled(extent["samples"], extent["rate"])):
+            count = self._columns(stop - start)
+            codes = np.ascontiguousarray(rows[:, at : at + count, group])
+            self._check_codes(codes)
+            yield codes
+            at += count
+
+    def _media(self, tokens: Tokens, found: list[Array]) -> Audio:
         samples, rate, channels, _ = (tokens.extent[name] for name in EXTENT)
+        out = np.zeros((channels, samples), np.float32)
         if not samples:
-            return Audio(np.zeros((channels, 0), np.float32), rate)
-        count = len(found) // tokens.grid[1]
-        length = self._resampled(samples, rate)
-        groups = [
-            self._join(found[group * count :][:count], length) for group in range(tokens.grid[1])
-        ]
-        left = channels - self._channels * (len(groups) - 1)
-        if left < self._channels:  # copies of one channel, which the network made different
-            last = groups[-1]
-            mean = last[left - 1 :].mean(0, dtype=np.float32, keepdims=True)
-            groups[-1] = np.concatenate([last[: left - 1], mean])
-        by = 1 / ratio(rate, self._rate)
-        rows = [resampled(row, self._rate, rate, by) for row in np.concatenate(groups)]
-        return Audio(_fitted(np.stack(rows), samples), rate)
+            return Audio(out, rate)
+        by, groups = 1 / ratio(rate, self._rate), tokens.grid[1]
+        count = len(found) // groups
+        for group in range(groups):
+            segments = found[:count]
+            del found[:count]
+            whole = self._join(segments, self._resampled(samples, rate))
+            own = out[self._own(group, channels)]
+            for row, decoded in zip(own, self._unfilled(whole, len(own)), strict=True):
+                row[:] = resampled(decoded, self._rate, rate, by)[:samples]
+        return Audio(out, rate)
+
+    def _own(self, group: int, channels: int) -> slice:
+        """Return which channels are in a group."""
+        first = group * self._channels
+        return slice(first, min(first + self._channels, channels))
+
+    def _filled(self, own: Samples) -> Samples:
+        """Return channels of a group, filled up with copies of the last."""
+        missing = self._channels - len(own)
+        return np.concatenate([own, np.repeat(own[-1:], missing, 0)]) if missing else own
+
+    def _unfilled(self, decoded: Samples, own: int) -> Samples:
+        """Return what is decoded of so many channels.
+
+        The network has made the copies of the last one different: their mean is taken.
+        """
+        if own == len(decoded):
+            return decoded
+        mean = decoded[own - 1 :].mean(0, dtype=np.float32, keepdims=True)
+        return np.concatenate([decoded[: own - 1], mean])
 
     def _resampled(self, samples: int, rate: int) -> int:
         return int(-(-samples * ratio(rate, self._rate) // 1))
@@ -147,8 +195,10 @@ class HubAudio(HubNetwork[Audio]):
 
 
 def sound_facts(*, books: int, entries: int, rate: int, hop: int, channels: int) -> dict[str, Any]:
-    """Return the fields of the spec of `books` codebooks of so many entries, a row each `hop`
-    samples of `rate` Hz; an adapter adds `qualities` and `details`.
+    """Return the fields of the spec that depend on the network's numbers.
+
+    It has `books` codebooks of so many entries, with a row each `hop` samples of `rate` Hz. An
+    adapter adds `qualities` and `details`.
     """
     return {
         "summary": f"up to {books} tokens of {(entries - 1).bit_length()} bits, "
@@ -165,16 +215,5 @@ def resampled(samples: Samples, source: int, target: int, by: Fraction) -> Sampl
     run = resampler(source, target, by)
     if run is None:
         return samples
-    parts = [run.push(samples[at : at + _AT_ONCE]) for at in range(0, samples.size, _AT_ONCE)]
+    parts = [run.push(samples[at : at + AT_ONCE]) for at in range(0, samples.size, AT_ONCE)]
     return np.concatenate([*parts, run.finish()])
-
-
-def _fitted(samples: Samples, length: int) -> Samples:
-    """Return samples `(C, T)` cut, or followed by silence, to a length."""
-    short = length - samples.shape[1]
-    return np.pad(samples, ((0, 0), (0, short))) if short > 0 else samples[:, :length]
-
-
-def _check_channels(name: str, channels: int) -> None:
-    if not 0 < channels <= MAX_CHANNELS:
-        raise InvalidInput(f"{name} codes 1 to {MAX_CHANNELS} channels, not {channels}")

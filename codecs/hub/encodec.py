@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from omnicodec.codecs.errors import InvalidInput
-from omnicodec.codecs.hub.audio_codec import HubAudio, Samples, sound_facts
+from omnicodec.codecs.hub.audio_codec import HubAudio, sound_facts
+from omnicodec.codecs.hub.blocks import Joiner, OverlapAdd
+from omnicodec.codecs.hub.causal import PAD_MODES, CausalLayers
 from omnicodec.codecs.hub.files import Snapshot
 from omnicodec.codecs.hub.hub_codec import Array
 from omnicodec.codecs.hub.libraries import pretrained
 from omnicodec.codecs.hub.padding import pad_exactly
-from omnicodec.codecs.tokens import Tokens
+from omnicodec.codecs.hub.streams import BlockDecoder, BlockEncoder, HubStream
+from omnicodec.codecs.hub.weight_norm import fuse_weight_norm
 
 if TYPE_CHECKING:
     import torch
@@ -26,12 +29,19 @@ _SCALE_BITS: Final = 32
 class EncodecCodec(HubAudio):
     """EnCodec: residual vector quantization of the frames of a convolutional network.
 
-    Models that normalise (48 kHz) work on segments of a second which overlap by a hundredth,
-    each divided by its loudness. That number is a part of the codes: a segment begins with a few
-    columns that hold the bits of its float32, and the frames follow.
+    Where it normalises, a clip or segment is divided by its loudness. That number is a part of
+    the codes: they begin with a few columns that hold the bits of its float32, and the frames
+    follow. A network that is neither causal nor works on segments runs on whole clips.
     """
 
     citation: ClassVar[str] = "EnCodec: Défossez et al. 2022, arXiv:2210.13438"
+
+    @classmethod
+    def variant(cls, snapshot: Snapshot) -> type[EncodecCodec]:
+        config = cls._configuration(snapshot)
+        if config.chunk_length is not None:
+            return EncodecSegments
+        return EncodecBlocks if _is_causal(config) else cls
 
     @classmethod
     def _configuration(cls, snapshot: Snapshot) -> Any:
@@ -50,6 +60,8 @@ class EncodecCodec(HubAudio):
                 f"{config.chunk_length_s:g} s, a new one each "
                 f"{config.chunk_stride / config.sampling_rate:g} s, coded each by itself"
             )
+        elif _is_causal(config):
+            details["reach"] = "an LSTM: tokens depend on all before them, and on nothing behind"
         if config.normalize:
             details["loudness"] = f"in the first {_head(config)} columns of a segment"
         return {
@@ -79,16 +91,13 @@ class EncodecCodec(HubAudio):
         self._bits = config.codebook_nbits
         self._fewest = _qualities(config)[0]
         pad_exactly(self._model)
+        fuse_weight_norm(self._model)
 
     def _columns(self, samples: int) -> int:
         return self._head + super()._columns(samples)
 
-    def _segments(self, samples: int) -> list[tuple[int, int]]:
-        length = self.config.chunk_length
-        if length is None:
-            return super()._segments(samples)
-        starts = range(0, samples, self.config.chunk_stride)
-        return [(start, min(start + length, samples)) for start in starts]
+    def _samples_of(self, columns: int) -> int:
+        return super()._samples_of(columns - self._head)
 
     def _encode_batch(self, batch: torch.Tensor, books: int) -> torch.Tensor:
         import torch
@@ -98,13 +107,7 @@ class EncodecCodec(HubAudio):
             mono = batch.sum(1, keepdim=True) / batch.shape[1]
             scale = mono.pow(2).mean(-1, keepdim=True).sqrt() + 1e-8
             batch = batch / scale
-        embedded = model.encoder(batch)
-        residual, codes = embedded, []
-        for layer in model.quantizer.layers[:books]:
-            indices = layer.encode(residual)
-            residual = residual - layer.decode(indices)
-            codes.append(indices)
-        found = torch.stack(codes, 1)
+        found = _quantized(model, model.encoder(batch), books)
         if scale is None:
             return found
         return torch.cat([self._scale_codes(scale.view(-1), books), found], 2)
@@ -117,14 +120,11 @@ class EncodecCodec(HubAudio):
         scales = self._scales(codes[:, : self._fewest, : self._head])
         return found * scales.view(-1, 1, 1)
 
-    def _code_pieces(self, tokens: Tokens, ids: NDArray[np.int32]) -> Iterable[Array]:
-        for piece in super()._code_pieces(tokens, ids):
-            if self._head:
-                digits = piece[: self._fewest, : self._head].T.reshape(-1).astype(object)
-                bits = sum(int(d) << self._bits * i for i, d in enumerate(digits[::-1]))
-                if bits >= 0x7F800000:  # infinity; what follows is no number, or negative
-                    raise InvalidInput(f"the loudness of a segment of {self.spec.name} is none")
-            yield piece
+    def _check_codes(self, codes: Array) -> None:
+        digits = codes[: self._fewest, : self._head].T.reshape(-1).astype(object)
+        bits = sum(int(d) << self._bits * i for i, d in enumerate(digits[::-1]))
+        if bits >= 0x7F800000:  # infinity; what follows is no number, or negative
+            raise InvalidInput(f"the loudness of a segment of {self.spec.name} is none")
 
     def _scale_codes(self, scales: torch.Tensor, books: int) -> torch.Tensor:
         """Return float32 scales `(B,)` as columns `(B, books, head)`: digits, the first largest."""
@@ -148,29 +148,128 @@ class EncodecCodec(HubAudio):
         bits = torch.where(shifts < 63, digits << shifts.clamp(max=62), 0).sum(1)
         return bits.to(torch.int32).view(torch.float32)
 
-    def _join(self, segments: Sequence[Samples], samples: int) -> Samples:
-        if self.config.chunk_length is None:
-            return super()._join(segments, samples)
-        stride, total = self.config.chunk_stride, segments[-1].shape[1]
-        total += self.config.chunk_stride * (len(segments) - 1)
-        weight = _triangle(segments[0].shape[1])
-        out = np.zeros((self._channels, total), np.float32)
-        sums = np.zeros(total, np.float32)
-        for i, segment in enumerate(segments):
-            place = slice(i * stride, i * stride + segment.shape[1])
-            out[:, place] += weight[: segment.shape[1]] * segment
-            sums[place] += weight[: segment.shape[1]]
-        out /= sums
-        return super()._join([out], samples)
+
+class EncodecBlocks(HubStream, EncodecCodec):
+    """A causal EnCodec, as the one of 24 kHz is: blocks of a second, with what its layers carry."""
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        # The library pads the first block alone, which has to be longer than what it is padded by.
+        layers = [m for m in self._model.modules() if hasattr(m, "padding_total")]
+        self._least = 1 + max(int(layer.padding_total) for layer in layers)
+
+    def _block_encoder(self, books: int) -> BlockEncoder:
+        return _CausalEncoder(self._model, books)
+
+    def _block_decoder(self, books: int) -> BlockDecoder:
+        return _CausalDecoder(self._model)
 
 
-def _triangle(length: int) -> Samples:
-    """Return the weights of a segment where it overlaps with its neighbours."""
+class _CausalEncoder(BlockEncoder):
+    def __init__(self, model: Any, books: int) -> None:
+        self._model, self._books = model, books
+        self._layers = CausalLayers(model.encoder.layers)
+
+    def run(self, samples: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        embedded, _ = self._layers.run(samples, lengths)
+        return _quantized(self._model, embedded, self._books)
+
+
+class _CausalDecoder(BlockDecoder):
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._layers = CausalLayers(model.decoder.layers)
+
+    def run(self, codes: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        embedded = self._model.quantizer.decode(codes.transpose(0, 1))
+        samples, _ = self._layers.run(embedded, lengths)
+        return samples
+
+
+class EncodecSegments(HubStream, EncodecCodec):
+    """An EnCodec of segments, as the one of 48 kHz is: a second each, which overlap by a hundredth.
+
+    Each is coded by itself.
+    """
+
+    carries: ClassVar[bool] = False
+
+    def _cuts(self) -> tuple[int, int]:
+        return self.config.chunk_length, self.config.chunk_stride
+
+    def _joiner(self) -> Joiner:
+        return OverlapAdd(self.config.chunk_stride)
+
+    def _silence(self) -> NDArray[np.int32]:
+        # Which columns hold loudness is not known where codes are lost: 0 is silence there.
+        ids = super()._silence()
+        return np.zeros_like(ids) if self._head else ids
+
+    def _block_encoder(self, books: int) -> BlockEncoder:
+        return _SegmentEncoder(self, books)
+
+    def _block_decoder(self, books: int) -> BlockDecoder:
+        return _SegmentDecoder(self)
+
+
+class _SegmentEncoder(BlockEncoder):
+    def __init__(self, codec: EncodecSegments, books: int) -> None:
+        self._codec, self._books = codec, books
+
+    def run(self, samples: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        codec = self._codec
+        return _by_length(samples, lengths, lambda x: codec._encode_batch(x, self._books))
+
+
+class _SegmentDecoder(BlockDecoder):
+    def __init__(self, codec: EncodecSegments) -> None:
+        self._codec = codec
+
+    def run(self, codes: torch.Tensor, lengths: Sequence[int]) -> torch.Tensor:
+        return _by_length(codes, lengths, self._codec._decode_batch)
+
+
+def _by_length(
+    batch: torch.Tensor, lengths: Sequence[int], run: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Return what a network makes of rows `(B, ..., T)`, those of each length by themselves.
+
+    Always B at once. What is shorter than the longest is followed by zeros.
+    """
     import torch
 
-    time = torch.linspace(0, 1, length + 2)[1:-1]
-    weight: Samples = (0.5 - (time - 0.5).abs()).numpy()
-    return weight
+    found: torch.Tensor | None = None
+    for length in sorted(set(lengths) - {0}, reverse=True):
+        part = run(batch[..., :length])
+        if found is None:
+            found = torch.zeros_like(part)
+        for row in (i for i, n in enumerate(lengths) if n == length):
+            found[row, :, : part.shape[2]] = part[row]
+    assert found is not None  # some row has a block
+    return found
+
+
+def _quantized(model: Any, embedded: torch.Tensor, books: int) -> torch.Tensor:
+    """Return the codes `(B, books, n)` of what the encoder gave."""
+    import torch
+
+    residual, codes = embedded, []
+    for layer in model.quantizer.layers[:books]:
+        indices = layer.encode(residual)
+        residual = residual - layer.decode(indices)
+        codes.append(indices)
+    return torch.stack(codes, 1)
+
+
+def _is_causal(config: Any) -> bool:
+    """Return whether what comes later changes nothing, and the library pads as is known here."""
+    return bool(
+        config.use_causal_conv
+        and config.norm_type == "weight_norm"
+        and not config.normalize
+        and config.trim_right_ratio == 1
+        and config.pad_mode in PAD_MODES
+    )
 
 
 def _qualities(config: Any) -> tuple[int, ...]:
