@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -131,6 +132,14 @@ FAMILIES: Final[tuple[Family, ...]] = (
         values=("AutoencoderDC",),
     ),
     Family(
+        title="AutoencoderKLCosmos",
+        module="cosmos",
+        cls="CosmosCodec",
+        library="diffusers.AutoencoderKLCosmos",
+        key="_class_name",
+        values=("AutoencoderKLCosmos",),
+    ),
+    Family(
         title="Chameleon's VQ-VAE",
         module="chameleon",
         cls="ChameleonCodec",
@@ -189,6 +198,20 @@ FAMILIES: Final[tuple[Family, ...]] = (
         prefix=("model.vqmodel.", "vqmodel."),  # of newer and of older versions of the library
         also=("preprocessor_config.json",),
     ),
+    Family(
+        title="Cosmos's discrete tokenizers of pictures",
+        module="cosmos_fsq",
+        cls="CosmosImageCodec",
+        library="diffusers.AutoencoderKLCosmos",
+        values=("cosmos_discrete_image",),
+    ),
+    Family(
+        title="Cosmos's discrete tokenizers of video",
+        module="cosmos_fsq",
+        cls="CosmosVideoCodec",
+        library="diffusers.AutoencoderKLCosmos",
+        values=("cosmos_discrete_video",),
+    ),
     # Behind all others, which may be parts of a language model with its tokenizer.
     Family(
         title="text tokenizers (tokenizer.json)",
@@ -224,7 +247,14 @@ def unsupported(config: Mapping[str, Any], folder: Path) -> str:
     if "Autoencoder" in kind:
         return f"{kind} is another network than the autoencoders of diffusers that are known"
     if any(folder.glob("*.jit")) or "cosmos-tokenizer" in name or "cosmos-0.1-tokenizer" in name:
-        return "Cosmos tokenizers are TorchScript (.jit), programs that are not run here"
+        variant = re.search(r"d[iv]\d+x\d+(x\d+)?", name)
+        discrete = variant[0].upper().replace("X", "x") if variant else "DV8x16x16"
+        return (
+            "Cosmos tokenizers are TorchScript (.jit), programs that are not run here; for the "
+            f"tensors of a discrete one, where a hostile file does no harm, run {CONVERT} cosmos "
+            f"{discrete} autoencoder.jit converted, and open hf:converted; of the continuous ones, "
+            "AutoencoderKLCosmos of diffusers opens"
+        )
     pickles = sorted(path.name for path in folder.glob("vq_ds*_*.pt"))
     if pickles or "llamagen" in name:
         file = pickles[0] if pickles else "vq_ds16_c2i.pt"

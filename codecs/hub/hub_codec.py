@@ -182,8 +182,11 @@ class HubNetwork(HubCodec[M]):
         """Return what the network makes of codes `(B, books, ...)`, on its device."""
 
     @abstractmethod
-    def _media(self, tokens: Tokens, found: Sequence[Array]) -> M:
-        """Return the item; `found` are what `_decode_batch` made of its pieces, in order."""
+    def _media(self, tokens: Tokens, found: list[Array]) -> M:
+        """Return the item; `found` are what `_decode_batch` made of its pieces, in order.
+
+        It may be emptied, so that a long item is not there twice.
+        """
 
     def _encoder_input(self, batch: torch.Tensor) -> torch.Tensor:
         """Return a batch of pieces, on the codec's device, as `_encode_batch` takes it."""

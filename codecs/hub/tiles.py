@@ -56,10 +56,16 @@ def joined(parts: Sequence[Array], boxes: Sequence[Box], grid: Sequence[int]) ->
     return whole.reshape(len(whole), -1)
 
 
-def fitted(pixels: Array, height: int, width: int) -> Array:
-    """Return pixels `(..., H, W, 3)` of this size, by repeating their last row and column."""
-    room = ((0, height - pixels.shape[-3]), (0, width - pixels.shape[-2]), (0, 0))
-    return np.pad(pixels, ((0, 0),) * (pixels.ndim - 3) + room, "edge")
+def fitted(pixels: Array, *sides: int) -> Array:
+    """Return pixels `(..., 3)` with these sides, by repeating the last row, column and frame."""
+    room = [(0, side - has) for side, has in zip(sides, pixels.shape, strict=False)]
+    return np.pad(pixels, (*room, (0, 0)), "edge")
+
+
+def check_tile(name: str, tile: int, most: int) -> None:
+    """Raise `InvalidInput` unless tiles may have this side."""
+    if not 0 < tile <= most:
+        raise InvalidInput(f"{name} has tiles of 1 to {most} tokens, not {tile}")
 
 
 def check_shape(name: str, found: Sequence[int], box: Box) -> None:

@@ -60,14 +60,15 @@ KINDS: dict[str, tuple[str, dict[str, Any], Callable[[Any], Any]]] = {
 def make(folder: Path, kind: str, **options: Any) -> Any:
     """Save a small network of a kind, with random weights, and return it as the library opens it.
 
-    It is not the one that was saved: the last bits of a float may depend on how weights lie in
-    memory.
+    The last bits of a float may depend on how weights lie in memory and on whether they are frozen,
+    so it is not the network that was saved.
     """
     name, settings, _ = KINDS[kind]
     torch.manual_seed(3)
     library = getattr(diffusers, name)
     library(**{**settings, **options}).save_pretrained(folder)
-    return library.from_pretrained(folder, low_cpu_mem_usage=False).eval()
+    opened = library.from_pretrained(folder, low_cpu_mem_usage=False)
+    return opened.eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")
