@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from omnicodec.codecs.hub.causal import CausalLayers
+from omnicodec.codecs.hub.causal import PAD_MODES, CausalLayers
 from omnicodec.codecs.hub.streams import BlockDecoder, BlockEncoder
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def runs_in_blocks(config: Any) -> bool:
     """
     return bool(
         config.use_causal_conv
-        and config.pad_mode in ("constant", "replicate")
+        and config.pad_mode in PAD_MODES
         and config.trim_right_ratio == 1
         and config.sliding_window > 1
         and config.rope_parameters["rope_type"] == "default"
