@@ -12,12 +12,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from omnicodec.codecs import Audio, FingerprintMismatch, Text, UnknownCodec, load
+from omnicodec.codecs import Audio, FingerprintMismatch, Image, Text, UnknownCodec, load
 from omnicodec.service import batch
+from omnicodec.service.batch.engines.ray import RayEngine
 from omnicodec.service.batch.job import CodecChoice
+from omnicodec.service.batch.prepare import Wishes, prepare
+from omnicodec.service.batch.run import tokenize
 from omnicodec.service.cli.run import run
 
+from ...service.batch.here import Here, tree
+from ...service.batch.ray_here import cluster  # noqa: F401  # a fixture
+
 pytest.importorskip("transformers")
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of a small continuous tokenizer of pictures."""
+    library = pytest.importorskip("diffusers")
+    folder = tmp_path_factory.mktemp("kl") / "small-kl"
+    library.AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 16), norm_num_groups=4, latent_channels=4,
+    ).save_pretrained(folder)  # fmt: skip
+    return folder
 
 
 @pytest.fixture
@@ -61,6 +79,67 @@ def test_there_and_back(
         (file,) = Path("back").rglob(f"{number}*.wav")
         assert np.array_equal(Audio.open(file).samples, Audio.open(clip.to_bytes(".wav")).samples)
     assert run(["report", "out", "-c", name, "--device", "cpu"]) == 0
+
+
+@pytest.mark.usefixtures("clips")
+def test_real_values_there_and_back(
+    autoencoder: Path, picture: Callable[..., Image], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [picture(10 + 3 * number, 13) for number in range(3)]
+    for number, each in enumerate(pictures):
+        each.save(f"clips/{number}.png")
+    name = f"hf:{autoencoder}"
+    job, vocabulary = prepare(Wishes(sources=["clips"], codecs=[name], quality=16, device="cpu"))
+    manifest = tokenize(job, vocabulary, Path("out"), engine=Here())
+    assert (manifest.written, manifest.rejects) == (3, 3)  # sound has no codec
+    assert run(["verify", "out", "--deep"]) == 0, capsys.readouterr().err
+    codec = load(name, device="cpu")
+    wanted = codec.encode(pictures, quality=16)
+    found = {row["key"]: row["parts"][0] for row in batch.open("out")}
+    for number, tokens in enumerate(wanted):
+        part = found[str(number)]
+        assert part["soft"].dtype == np.float16
+        np.testing.assert_array_equal(part["soft"], tokens.values)
+        assert (part["grid"], part["extent"]) == (tokens.grid, dict(tokens.extent))
+    assert run(["detokenize", "out", "-o", "back", "-c", name, "--device", "cpu"]) == 0
+    for number, decoded in enumerate(codec.decode(wanted)):
+        assert Image.open(f"back/{number}.png") == decoded
+    assert run(["report", "out", "-c", name, "--device", "cpu"]) == 0
+    assert "4 real values of 16 bits a token" in Path("report.html").read_text()
+
+
+@pytest.mark.usefixtures("clips", "cluster")
+def test_ray_workers_open_published_codecs(
+    mono_encodec: Path, autoencoder: Path, picture: Callable[..., Image]
+) -> None:
+    for number in range(2):
+        picture(10 + 3 * number, 13).save(f"clips/{number}.png")
+    codecs = [f"hf:{mono_encodec}", f"hf:{autoencoder}"]
+    wishes = Wishes(sources=["clips"], codecs=codecs, device="cpu", shard_items=3)
+    job, vocabulary = prepare(wishes)
+    for name, engine in (("here", Here()), ("ray", RayEngine(workers=1, device="cpu"))):
+        manifest = tokenize(job, vocabulary, Path(name), engine=engine)
+        assert (manifest.written, manifest.rejects) == (5, 0)
+    assert tree(Path("ray")) == tree(Path("here"))
+
+
+def test_batches_of_a_pipeline_are_encoded_by_published_codecs(
+    mono_encodec: Path, autoencoder: Path, clips: list[Audio], picture: Callable[..., Image]
+) -> None:
+    files = {
+        f"hf:{mono_encodec}": (clips, ".wav"),
+        f"hf:{autoencoder}": ([picture(10, 13), picture(9, 9)], ".png"),
+    }
+    for name, (media, ending) in files.items():
+        encode = batch.Encode(name, column="file", device="cpu")
+        column = np.array([each.to_bytes(ending) for each in media] + [b"none"], object)
+        columns = encode({"file": column})
+        codec = load(name, device="cpu")
+        for number, wanted in enumerate(codec.encode(media)):
+            row = {key: values[number] for key, values in columns.items()}
+            assert batch.Encode.tokens(row) == wanted
+            assert codec.decode([wanted])
+        assert columns["error"][-1].startswith("InvalidInput: ")
 
 
 def test_a_pinned_repository_is_opened_by_workers_as_it_is_in_the_cache(
