@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from omnicodec.codecs.hub.audio_codec import HubAudio, Samples
 from omnicodec.codecs.hub.hub_codec import Array
@@ -120,12 +119,11 @@ class WindowedAudio(HubAudio):
             length = even(frames, length, reach)
         return list(windows(frames, length, reach))
 
-    def _code_pieces(self, tokens: Tokens, ids: NDArray[np.int32]) -> Iterable[Array]:
+    def _codes_of(self, tokens: Tokens, ids: Array, group: int) -> Iterator[Array]:
         (frames, groups), books = tokens.grid, tokens.extent["codebooks"]
-        rows = ids[:books].reshape(books, frames, groups)
-        for group in range(groups):
-            for window in self._windows(frames, self._decoder_reach):
-                yield np.ascontiguousarray(rows[:, window.start : window.stop, group])
+        rows = ids[:books].reshape(books, frames, groups)[:, :, group]
+        for window in self._windows(frames, self._decoder_reach):
+            yield np.ascontiguousarray(rows[:, window.start : window.stop])
 
     def _join(self, segments: list[Samples], samples: int) -> Samples:
         out = np.zeros((self._channels, samples), np.float32)

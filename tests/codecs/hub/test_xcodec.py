@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ Sound = Callable[..., Audio]
 HOP = 20
 LENGTHS = (1, 20, 21, 1617)
 KBPS = {1: 2.4, 2: 4.8, 4: 9.6}  # 6 bits, 400 times a second
+
+SLOW = 200  # Hz: chunks of 30 s are short
+CHUNK = 6000
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +66,35 @@ def codec(folder: Path) -> Codec[Any]:
     return load(f"hf:{folder}", device="cpu")
 
 
+@pytest.fixture(scope="module")
+def slow_folder(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save the same networks for a rate at which chunks are short."""
+    path = Path(shutil.copytree(folder, tmp_path_factory.mktemp("xcodec") / "slow-xcodec"))
+    config = json.loads((path / "config.json").read_text())
+    bandwidths = [kbps * SLOW / 8000 for kbps in KBPS.values()]
+    config |= {"sample_rate": SLOW, "target_bandwidths": bandwidths}
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+@pytest.fixture(scope="module")
+def slow(slow_folder: Path) -> Codec[Any]:
+    return load(f"hf:{slow_folder}", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def slow_library(slow_folder: Path) -> Any:
+    return transformers.XcodecModel.from_pretrained(slow_folder).eval()
+
+
 def theirs(model: Any, clip: Audio, books: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the library's codes `(books, N)` of a mono clip, and what it decodes of them."""
-    extractor = transformers.DacFeatureExtractor(sampling_rate=8000, hop_length=HOP)
-    inputs = extractor(clip.samples[0], sampling_rate=8000, return_tensors="pt")
+    rate = clip.sample_rate
+    extractor = transformers.DacFeatureExtractor(sampling_rate=rate, hop_length=HOP)
+    inputs = extractor(clip.samples[0], sampling_rate=rate, return_tensors="pt")
+    kbps = KBPS[books] * rate / 8000
     with torch.no_grad():
-        codes = model.encode(inputs["input_values"], bandwidth=KBPS[books]).audio_codes
+        codes = model.encode(inputs["input_values"], bandwidth=kbps).audio_codes
         heard = model.decode(codes).audio_values
     return codes[0].numpy(), heard[0, :, : clip.samples.shape[1]].numpy()
 
@@ -123,4 +150,80 @@ def test_networks_that_do_not_keep_step_are_refused(folder: Path, tmp_path: Path
     config["semantic_model_config"]["conv_stride"] = [5, 5]
     (other / "config.json").write_text(json.dumps(config))
     with pytest.raises(InvalidInput, match="other lengths"):
+        describe(f"hf:{other}")
+
+
+@pytest.mark.parametrize(
+    ("samples", "stops"),
+    [
+        (CHUNK, [CHUNK]),
+        (CHUNK + 1, [3000, CHUNK + 1]),  # 301 frames
+        (2 * CHUNK, [CHUNK, 2 * CHUNK]),
+        (12_105, [4040, 8080, 12_105]),  # 606 frames
+    ],
+)
+def test_long_clips_are_cut_in_even_chunks(
+    slow: Codec[Any], slow_library: Any, sound: Sound, samples: int, stops: list[int]
+) -> None:
+    clip = sound(samples, SLOW)
+    tokens = slow.encode([clip])[0]
+    assert tokens.extent["chunk"] == CHUNK
+    parts = [clip.samples[:, a:b] for a, b in zip([0, *stops], stops, strict=False)]
+    codes = [theirs(slow_library, Audio(part, SLOW), 4)[0] for part in parts]
+    assert np.array_equal(tokens.ids, np.concatenate(codes, 1))
+
+
+def test_decoding_goes_over_the_borders_of_chunks(
+    slow: Codec[Any], slow_library: Any, sound: Sound
+) -> None:
+    clip = sound(6605, SLOW)
+    tokens = slow.encode([clip], quality=2)[0]
+    with torch.no_grad():
+        codes = torch.from_numpy(tokens.ids[:2].astype(np.int64))[None]
+        heard = slow_library.decode(codes).audio_values[0, :, :6605].numpy()
+    back = slow.decode([tokens])[0].samples
+    assert np.allclose(back, heard, rtol=0, atol=1e-4)
+    other = replace(tokens, extent={**tokens.extent, "chunk": 7 * HOP})
+    assert np.array_equal(slow.decode([other])[0].samples, back)
+
+
+def test_long_clips_of_a_batch_give_the_codes_of_each(slow: Codec[Any], sound: Sound) -> None:
+    clips = [sound(n, SLOW, 1 + n % 2, seed=n) for n in (6020, 6421, 6020, 300)]
+    alone = [slow.encode([clip])[0] for clip in clips]
+    assert slow.encode(clips) == alone
+    back = slow.decode(alone)
+    assert back == [slow.decode([tokens])[0] for tokens in alone]
+    assert [item.samples.shape for item in back] == [clip.samples.shape for clip in clips]
+    stream = write_tokens(alone[1], slow)
+    assert read_tokens(stream, codec=slow).tokens == alone[1]
+
+
+@pytest.mark.parametrize("chunk", [0, -HOP, HOP + 1, 1 << 31, 1 << 62])
+def test_chunks_that_there_cannot_be_are_refused(
+    slow: Codec[Any], sound: Sound, chunk: int
+) -> None:
+    tokens = slow.encode([sound(300, SLOW)])[0]
+    with pytest.raises(InvalidInput, match=f"no chunks of {chunk} samples"):
+        slow.decode([replace(tokens, extent={**tokens.extent, "chunk": chunk})])
+
+
+def test_the_chunk_belongs_to_the_extent(slow: Codec[Any], sound: Sound) -> None:
+    tokens = slow.encode([sound(300, SLOW)])[0]
+    extent = {name: n for name, n in tokens.extent.items() if name != "chunk"}
+    with pytest.raises(InvalidInput, match="needs the extent"):
+        slow.decode([replace(tokens, extent=extent)])
+    assert slow.spec.details["chunks"].startswith("of 6000 samples (30 s) at most")
+
+
+@pytest.mark.parametrize(
+    "ratios", [{"upsampling_ratios": [5, 5]}, {"downsampling_ratios": [1, 20]}]
+)
+def test_acoustic_strides_that_do_not_fit_are_refused(
+    folder: Path, tmp_path: Path, ratios: dict[str, list[int]]
+) -> None:
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    config = json.loads((other / "config.json").read_text())
+    config["acoustic_model_config"] |= ratios
+    (other / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InvalidInput, match="strides"):
         describe(f"hf:{other}")
