@@ -107,8 +107,10 @@ class Tokens:
         }
         buffer = io.BytesIO()
         text = np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8)
-        soft = {} if self.soft is None else {"soft": self.soft}
-        np.savez_compressed(buffer, ids=self.ids, meta=text, **soft)
+        arrays: dict[str, Any] = {"ids": self.ids, "meta": text}
+        if self.soft is not None:
+            arrays["soft"] = self.soft
+        np.savez_compressed(buffer, **arrays)
         if hasattr(target, "write"):
             target.write(buffer.getvalue())
         else:

@@ -41,7 +41,10 @@ def _levels(soft: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Return a colour for each position of real values `(N, D)`: each from its least to most."""
     shown = soft[:, [0, 1, 2] if soft.shape[1] > 2 else [0, 0, 0]].astype(np.float64)
     least, most = shown.min(0), shown.max(0)
-    return (255 * (shown - least) / np.maximum(most - least, 1e-9)).round().astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(
+        255 * (shown - least) / np.maximum(most - least, 1e-9)
+    ).astype(np.uint8)
+    return levels
 
 
 def _colours(ids: NDArray[np.int32]) -> NDArray[np.uint8]:

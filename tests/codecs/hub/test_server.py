@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from omnicodec.codecs import Audio, UnknownCodec, compress, load
+from omnicodec.codecs.stream import read_tokens
 from omnicodec.service import Client
 from omnicodec.service.cli.run import run
 from omnicodec.service.server import RunningServer, ServerOptions, running_server
@@ -66,7 +67,11 @@ def test_commands_are_those_of_this_process(
         codec = () if verb == "decompress" else ("-c", name)
         assert run([*there, verb, given, *codec, "-o", f"there-{made}"]) == 0
         assert run([verb, given, *here, "-o", f"here-{made}"]) == 0
-        assert Path(f"there-{made}").read_bytes() == Path(f"here-{made}").read_bytes()
+        found, expected = (Path(f"{where}-{made}").read_bytes() for where in ("there", "here"))
+        if made.endswith(".omc"):  # of sound in pieces: chunks are of whole seconds
+            assert read_tokens(found).tokens == read_tokens(expected).tokens
+        else:
+            assert found == expected
     capsys.readouterr()
     assert run([*there, "info", "there-clip.omc"]) == 0
     assert "decodable          yes" in capsys.readouterr().out
