@@ -8,7 +8,7 @@ from pathlib import Path
 from omnicodec.codecs.codec import Codec, CodecSpec
 from omnicodec.codecs.errors import FingerprintMismatch
 from omnicodec.codecs.files import read_all
-from omnicodec.codecs.registry import AnyCodec, describe, load
+from omnicodec.codecs.registry import AnyCodec, describe, load, load_named
 from omnicodec.codecs.vocabulary.entry import VocabularyEntry
 from omnicodec.codecs.vocabulary.tokenizer_file import TokenizerFile
 
@@ -42,7 +42,7 @@ def tokenizer_of(codec: AnySpec) -> TokenizerFile | None:
 def text_codec(entry: VocabularyEntry, tokenizer: TokenizerFile | None) -> AnyCodec:
     """Return the codec of an entry for text; errors are those of `Vocabulary.text_codec`."""
     if tokenizer is None:
-        codec = load(entry.name)
+        codec = load_named(entry.name)  # a file that anyone may have written downloads nothing
     else:
         from omnicodec.codecs.text.bpe import BPECodec
 

@@ -243,8 +243,8 @@ class Vocabulary:
     def text_codec(self) -> AnyCodec:
         """Return the codec of the text ids: the one that is shipped, or of the `tokenizer.json`.
 
-        Raises `FingerprintMismatch` when another is shipped here, and `InvalidInput` when the
-        `tokenizer.json` is not there any more.
+        Raises `FingerprintMismatch` when another is shipped here, `UnknownCodec` for a published
+        one that is not open, and `InvalidInput` when the `tokenizer.json` is not there any more.
         """
         return self._text_codec
 

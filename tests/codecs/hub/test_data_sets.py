@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from omnicodec.codecs import Audio, FingerprintMismatch, Image, Text, UnknownCodec, load
+from omnicodec.codecs.codec import StreamingCodec
 from omnicodec.service import batch
+from omnicodec.service.batch import opening
 from omnicodec.service.batch.engines.ray import RayEngine
 from omnicodec.service.batch.job import CodecChoice
 from omnicodec.service.batch.prepare import Wishes, prepare
@@ -121,6 +123,21 @@ def test_ray_workers_open_published_codecs(
         manifest = tokenize(job, vocabulary, Path(name), engine=engine)
         assert (manifest.written, manifest.rejects) == (5, 0)
     assert tree(Path("ray")) == tree(Path("here"))
+
+
+def test_long_sound_goes_through_in_pieces(
+    mono_encodec: Path, clips: list[Audio], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "WHOLE_SAMPLES", 100)
+    monkeypatch.setattr(opening, "PIECE_SECONDS", 0.01)
+    codec = load(f"hf:{mono_encodec}", device="cpu")
+    assert isinstance(codec, StreamingCodec)
+    job, vocabulary = prepare(Wishes(sources=["clips"], codecs=[f"hf:{mono_encodec}"]))
+    tokenize(job, vocabulary, Path("out"), engine=Here())
+    found = {row["key"]: row["parts"][0] for row in batch.open("out")}
+    for number, wanted in enumerate(codec.encode(clips)):
+        assert found[str(number)]["ids"].tolist() == wanted.ids.tolist()
+        assert found[str(number)]["extent"] == dict(wanted.extent)
 
 
 def test_batches_of_a_pipeline_are_encoded_by_published_codecs(

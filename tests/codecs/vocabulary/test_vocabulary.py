@@ -275,6 +275,12 @@ def test_integers_that_are_as_usual_need_no_tokens() -> None:
         ours.unpack(spelled)
 
 
+def test_a_vocabulary_names_published_text_and_opens_none() -> None:
+    ours = Vocabulary.build([replace(TEXT, name="hf:some/words"), IMAGE])
+    with pytest.raises(UnknownCodec, match="hf:some/words is a published codec that is not open"):
+        ours.text_codec()
+
+
 def test_real_valued_tokens_have_no_ids() -> None:
     spec = replace(IMAGE, name="image/soft", codebook_sizes=(), soft_width=4)
     line = "the tokens of image/soft are real values, which have no ids: keep them in Parquet, "
