@@ -252,8 +252,8 @@ def unsupported(config: Mapping[str, Any], folder: Path) -> str:
         return (
             "Cosmos tokenizers are TorchScript (.jit), programs that are not run here; for the "
             f"tensors of a discrete one, where a hostile file does no harm, run {CONVERT} cosmos "
-            f"{discrete} autoencoder.jit converted, and open hf:converted; of the continuous ones, "
-            "AutoencoderKLCosmos of diffusers opens"
+            f"{discrete} autoencoder.jit converted, and open hf:converted; the continuous "
+            "ones of video open as AutoencoderKLCosmos of diffusers"
         )
     pickles = sorted(path.name for path in folder.glob("vq_ds*_*.pt"))
     if pickles or "llamagen" in name:

@@ -29,5 +29,5 @@ class LlamaGenCodec(JanusCodec):
         entries = normalize(self._model.quantize.embedding.weight, p=2, dim=-1)
         # In the order in which LlamaGen sums: the last bits decide between entries as near.
         lengths = latents.square().sum(1, keepdim=True) + entries.square().sum(1)
-        distances = lengths - 2 * torch.einsum("bd,dn->bn", latents, entries.T)
+        distances = lengths.sub_(torch.einsum("bd,dn->bn", latents, entries.T).mul_(2))
         return distances.argmin(1).reshape(len(batch), 1, *grid)

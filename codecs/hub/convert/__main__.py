@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from omnicodec.codecs.errors import OmnicodecError, error_codes
-from omnicodec.codecs.hub.convert import llamagen
+from omnicodec.codecs.hub.convert import cosmos, llamagen
 from omnicodec.codecs.hub.convert.folder import write_folder
 
 _WARNING = (
@@ -42,6 +42,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     family.set_defaults(read=lambda asked: llamagen.read(asked.file))
     family.add_argument("file", type=Path, help="the checkpoint")
+    family = families.add_parser(
+        "cosmos",
+        help="Cosmos's discrete tokenizers of pictures and video (autoencoder.jit)",
+        description=f"Converts a discrete tokenizer of Cosmos. {_WARNING}",
+    )
+    family.set_defaults(read=lambda asked: cosmos.read(asked.variant, asked.file))
+    family.add_argument("variant", choices=cosmos.VARIANTS, help="as in the repository's name")
+    family.add_argument("file", type=Path, help="its autoencoder.jit")
     for each in families.choices.values():
         each.add_argument("out", type=Path, help="the folder to write, which must not be there")
         each.add_argument("--licence", default="", help="that of the weights, for the card")

@@ -82,7 +82,7 @@ def _renamed(name: str) -> str:
 def _configuration(name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     """Return the configuration, in the fields of `JanusVQVAEConfig`."""
 
-    def shape(key: str, axes: int = 4) -> torch.Size:
+    def shape(key: str, axes: int = 4) -> tuple[int, ...]:
         found = tensors[key].shape if key in tensors else ()
         if len(found) != axes or not all(found):
             raise InvalidInput(f"{name!r} is no checkpoint of LlamaGen's VQ: {key} is not there")
