@@ -9,6 +9,7 @@
     python scripts/bench.py service           the server under load, at idle and overloaded
     python scripts/bench.py batch             whole data sets: engines, workers, memory, resuming
     python scripts/bench.py cost              core-seconds of tokens, for scripts/scale.py
+    python scripts/bench.py hub               published codecs beside the libraries they stand on
     python scripts/bench.py inr --images PICTURES --clips CLIPS
                                               curves and speed beside formats, and HNeRV
     python scripts/bench.py import            importing the package, beside importing numpy

@@ -49,7 +49,7 @@ def memory(codec: str, seconds: float, rate: int = 48_000, channels: int = 2) ->
             way: {**step, "times": seconds / step["seconds"]}
             for way, step in (
                 ("compress", peak(["compress", sound, "-c", codec, "-o", stream])),
-                ("decompress", peak(["decompress", stream, "-o", back])),
+                ("decompress", peak(["decompress", stream, "-c", codec, "-o", back])),
             )
         }
         sizes = {"source_bytes": sound.stat().st_size, "stream_bytes": stream.stat().st_size}
