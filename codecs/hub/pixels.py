@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 M = TypeVar("M", bound=Media)
+
+AT_ONCE: Final = 1 << 21
+"""Pixels that run side by side: what networks of usual size have some 10 GB of memory for."""
 
 
 class HubPixels(HubNetwork[M]):
@@ -46,7 +50,14 @@ class HubPixels(HubNetwork[M]):
 
     def _run_encoder(self, batch: Array, books: int) -> Array:
         # `(B, ..., 3)` of bytes, a quarter of what goes to the device as floats.
-        return super()._run_encoder(np.moveaxis(batch, -1, 1).copy(), books)
+        pixels = np.moveaxis(batch, -1, 1).copy()
+        run = super()._run_encoder
+        return _run(pixels, pixels.size // 3, lambda part: run(part, books))
+
+    def _run_decoder(self, batch: Array) -> Array:
+        positions = batch.size // batch.shape[1]
+        pixels = positions * math.prod(self.spec.covers.values())
+        return _run(batch, pixels, super()._run_decoder)
 
     def _encoder_input(self, batch: torch.Tensor) -> torch.Tensor:
         return self._normalised(batch.float())
@@ -81,3 +92,13 @@ class HubPixels(HubNetwork[M]):
             check_shape(self.spec.name, part.shape[:-1], area)
             place = pixels[area]
             place[:] = part[tuple(map(slice, place.shape))]
+
+
+def _run(batch: Array, pixels: float, run: Callable[[Array], Array]) -> Array:
+    """Return what `run` makes of a batch, one by one where its pixels are too many.
+
+    Which it is follows from the shape of the batch, and so not from what else is in it.
+    """
+    if len(batch) == 1 or pixels <= AT_ONCE:
+        return run(batch)
+    return np.concatenate([run(batch[at : at + 1]) for at in range(len(batch))])

@@ -13,6 +13,7 @@ import pytest
 
 from omnicodec.codecs import Image, InvalidInput, Tokens, Unavailable, describe, load
 from omnicodec.codecs.hub import libraries
+from omnicodec.codecs.hub import pixels as pixels_of_networks
 from omnicodec.codecs.hub.image_codec import HubImage
 from omnicodec.codecs.hub.tiles import tiles
 from omnicodec.codecs.stream.omc import read_tokens, write_tokens
@@ -185,6 +186,34 @@ def test_batches_of_mixed_sizes_give_the_values_of_each(folder: Path, picture: P
     back = codec.decode(alone)
     assert back == [codec.decode([tokens])[0] for tokens in alone]
     assert [each.pixels.shape for each in back] == [each.pixels.shape for each in images]
+
+
+def test_pictures_that_are_too_large_to_run_side_by_side_run_in_turn(
+    folder: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = load(folder, device="cpu")
+    images = [picture(8, 6), picture(8, 6), picture(4, 4), picture(4, 4)]
+    shapes: list[tuple[int, ...]] = []
+    encode, decode = codec._encode_batch, codec._decode_batch
+
+    def encoded(batch: Any, books: int) -> Any:
+        shapes.append(tuple(batch.shape))
+        return encode(batch, books)
+
+    def decoded(codes: Any) -> Any:
+        shapes.append(tuple(codes.shape))
+        return decode(codes)
+
+    monkeypatch.setattr(codec, "_encode_batch", encoded)
+    monkeypatch.setattr(codec, "_decode_batch", decoded)
+    monkeypatch.setattr(pixels_of_networks, "AT_ONCE", 2 * 4 * 4)
+    tokens = codec.encode(images, width=2)
+    assert shapes == [(1, 3, 8, 6), (1, 3, 8, 6), (2, 3, 4, 4)]
+    shapes.clear()
+    back = codec.decode(tokens, width=2)
+    assert shapes == [(1, 4, 4, 3), (1, 4, 4, 3), (2, 4, 2, 2)]
+    assert tokens[:2] == codec.encode(images[:2])
+    assert back[:2] == codec.decode(tokens[:2])
 
 
 def test_a_large_picture_is_coded_in_tiles(
