@@ -300,3 +300,10 @@ def test_a_licence_is_one_name(
     file = folders[2][0].parent / "vq.pt"
     assert main(["llamagen", f"{file}", f"{file.parent / 'new'}", "--licence", "a\nb: c"]) == 3
     assert "is no name of a licence" in capsys.readouterr().err
+
+
+def test_a_pickle_is_refused_with_the_command_that_converts_it(tmp_path: Path) -> None:
+    (tmp_path / "vq_ds8_c2i.pt").write_bytes(b"\x80")
+    command = r"omnicodec\.codecs\.hub\.convert llamagen vq_ds8_c2i\.pt converted"
+    with pytest.raises(InvalidInput, match=command):
+        load(f"hf:{tmp_path}")
