@@ -56,6 +56,7 @@ class Published:
         """Save it to a folder, with codebooks that all codes are used of; return its parameters."""
         network = self.called(self.network())
         if self.modality == "audio":
+            _without_biases(network.network)
             item: Any = sound(FILL_SECONDS, network.rate, network.channels, seed=99)
         else:
             item = one(self.modality, 0, 0)
@@ -165,6 +166,17 @@ PUBLISHED: Final[Mapping[str, Published]] = {
     ),
 }  # fmt: skip
 
+
+def _without_biases(network: Any) -> None:
+    """Zero those of convolutions: they begin larger than the sound, and would drown it."""
+    for module in network.modules():
+        if (
+            isinstance(module, torch.nn.Conv1d | torch.nn.ConvTranspose1d)
+            and module.bias is not None
+        ):
+            module.bias.zero_()
+
+
 # Of modules that have a codebook, by the end of their class's name: the method that quantizes, the
 # axis of its input along which the numbers of one position lie, and the names of the table.
 _CODEBOOKS: Final = {
@@ -172,15 +184,17 @@ _CODEBOOKS: Final = {
     "DacVectorQuantize": ("decode_latents", -2, ("codebook.weight",)),
     "VectorQuantizer": ("forward", -3, ("embedding.weight",)),
 }
-_SPREAD: Final = 0.3  # of entries around what they are drawn from, in its deviations
+_SPREAD: Final = 0.7  # of entries, beside that of what comes to them
+_ROWS: Final = 1024  # whose spread is taken
 
 
 def fill(network: Any, encode: Callable[[], object]) -> None:
-    """Fill codebooks with numbers like those that come to them while `encode` runs.
+    """Fill codebooks with random numbers spread as those that come to them while `encode` runs.
 
     The libraries start some with zeros, and others far from what random weights make: all codes
     would be alike. A codebook is filled when something first comes to it, so that residual levels
-    get what is left of the level before.
+    get what is left of the level before. Entries are mixtures of what came, never one of it alone:
+    later levels would have nothing left to code of this item, and be far too fine for any other.
     """
     for module in list(network.modules()):
         name = type(module).__name__
@@ -198,8 +212,10 @@ def _fill_at_first(module: Any, method: str, axis: int, table: torch.Tensor) -> 
 
     def filling(states: torch.Tensor) -> Any:
         rows = states.movedim(axis, -1).reshape(-1, table.shape[1])
-        drawn = rows[torch.randint(len(rows), (len(table),))]
-        table.copy_(drawn + _SPREAD * rows.std(0) * torch.randn_like(drawn))
+        rows = rows[torch.randperm(len(rows))[:_ROWS]]
+        mean = rows.mean(0)
+        mixture = torch.randn(len(table), len(rows)) @ (rows - mean) / len(rows) ** 0.5
+        table.copy_(mean + _SPREAD * mixture)
         delattr(module, method)
         return quantize(states)
 
