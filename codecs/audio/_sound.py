@@ -168,11 +168,10 @@ class SoundDecoder(Decoder[Audio]):
         """Return what is left; raises `InvalidInput` when tokens are missing at the end."""
         if self._finished:
             raise InvalidInput("the stream was finished")
-        expected = self._count(self._samples)
-        if self._frames != expected:
+        if not self._complete():
             raise InvalidInput(
                 f"the stream has {self._frames} frames, where {self._samples} samples "
-                f"have {expected}"
+                f"have {self._count(self._samples)}"
             )
         self._finished = True
         if not self._channels:
@@ -180,6 +179,10 @@ class SoundDecoder(Decoder[Audio]):
         nothing = np.zeros((len(self._spec.codebook_sizes), 0, self._columns(self._channels)))
         found = self._resampling.push(self._decode(nothing.astype(np.int32), last=True))
         return self._ready(np.concatenate([found, self._resampling.finish()], 1))
+
+    def _complete(self) -> bool:
+        """Return whether the frames are those of the samples that the extents told of."""
+        return self._frames == self._count(self._samples)
 
     def _ready(self, found: Samples) -> Audio:
         self._waiting = np.concatenate([self._waiting, found], 1)

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from omnicodec.codecs.audio._resample import ratio, resampler
-from omnicodec.codecs.audio._sound import check_channels
+from omnicodec.codecs.audio._resample import ratio
+from omnicodec.codecs.audio._sound import Resampling, check_channels
 from omnicodec.codecs.codec import Settings
 from omnicodec.codecs.errors import InvalidInput
 from omnicodec.codecs.hub.blocks import Joiner
@@ -116,10 +116,9 @@ class HubAudio(HubNetwork[Audio]):
         by = ratio(item.sample_rate, self._rate)
         for group in range(self._groups(len(item.samples))):
             own = item.samples[self._own(group, len(item.samples))]
-            rows = [resampled(row, item.sample_rate, self._rate, by) for row in own]
-            whole = self._filled(np.stack(rows))
+            whole = self._filled(resampled(own, item.sample_rate, self._rate, by))
             for start, stop in self._segments(whole.shape[1]):
-                yield np.ascontiguousarray(self._shaped(whole[:, start:stop]))
+                yield self._shaped(whole[:, start:stop]).copy()
 
     def _extent(self, item: Audio, books: int) -> dict[str, int]:
         """Return the extent of an item's tokens."""
@@ -153,19 +152,19 @@ class HubAudio(HubNetwork[Audio]):
 
     def _media(self, tokens: Tokens, found: list[Array]) -> Audio:
         samples, rate, channels, _ = (tokens.extent[name] for name in EXTENT)
-        out = np.zeros((channels, samples), np.float32)
         if not samples:
-            return Audio(out, rate)
-        by, groups = 1 / ratio(rate, self._rate), tokens.grid[1]
+            return Audio(np.zeros((channels, 0), np.float32), rate)
+        by, groups, rows = 1 / ratio(rate, self._rate), tokens.grid[1], []
         count = len(found) // groups
         for group in range(groups):
             segments = found[:count]
             del found[:count]
             whole = self._join(segments, self._resampled(samples, rate))
-            own = out[self._own(group, channels)]
-            for row, decoded in zip(own, self._unfilled(whole, len(own)), strict=True):
-                row[:] = resampled(decoded, self._rate, rate, by)[:samples]
-        return Audio(out, rate)
+            own = self._own(group, channels)
+            part = self._unfilled(whole, own.stop - own.start)
+            del whole
+            rows.append(resampled(part, self._rate, rate, by)[:, :samples])
+        return Audio(rows[0] if groups == 1 else np.concatenate(rows), rate)
 
     def _own(self, group: int, channels: int) -> slice:
         """Return which channels are in a group."""
@@ -211,9 +210,10 @@ def sound_facts(*, books: int, entries: int, rate: int, hop: int, channels: int)
 
 
 def resampled(samples: Samples, source: int, target: int, by: Fraction) -> Samples:
-    """Return a channel `(T,)` at another rate; where that is the same, as it is."""
-    run = resampler(source, target, by)
-    if run is None:
+    """Return channels `(C, T)` at another rate; where that is the same, as they are."""
+    if by == 1:
         return samples
-    parts = [run.push(samples[at : at + AT_ONCE]) for at in range(0, samples.size, AT_ONCE)]
-    return np.concatenate([*parts, run.finish()])
+    run = Resampling(len(samples), source, target, by)
+    starts = range(0, samples.shape[1], AT_ONCE)
+    parts = [run.push(samples[:, at : at + AT_ONCE]) for at in starts]
+    return np.concatenate([*parts, run.finish()], 1)

@@ -255,8 +255,8 @@ class HubDecoder(SoundDecoder):
         self._codec = codec
         size, step = codec._cuts()
         self._size, self._step = codec._columns(size), step
-        # Where blocks overlap, more than one may be short: that has to be told from a whole one.
-        self._certain = self._size if size == step else codec.frames(size - 1) + 1
+        # Where blocks overlap, several at the end may be short: fewer columns may be theirs.
+        self._certain = codec.frames(size)
         self._blocks = 0
 
     def _columns(self, channels: int) -> int:
@@ -266,7 +266,12 @@ class HubDecoder(SoundDecoder):
         return self._codec.frames(self._codec._resampled(samples, self._rate))
 
     def _fewest(self, frames: int) -> int:
-        return self._codec.most(frames - 1, self._rate) + 1 if frames else 0
+        most = self._codec.most
+        return min(most(frames, self._rate), most(frames - 1, self._rate) + 1)
+
+    def _complete(self) -> bool:
+        # What is left of a stream that was cut off may have columns behind its last samples.
+        return super()._complete() or self._samples == self._codec.most(self._frames, self._rate)
 
     def _begin(self, extent: Mapping[str, int]) -> None:
         codec, books = self._codec, extent["codebooks"]
@@ -282,7 +287,7 @@ class HubDecoder(SoundDecoder):
         codec = self._codec
         codes = np.concatenate([self._codes, ids[: len(self._codes)]], 1)
         parts = [np.zeros((codes.shape[2], codec._channels, 0), np.float32)]
-        while codes.shape[1] >= max(self._size, self._certain):
+        while codes.shape[1] >= self._certain:
             parts.append(self._joiner.push(self._sound(codes[:, : self._size])))
             codes = codes[:, self._size :]
             self._blocks += 1

@@ -28,7 +28,7 @@ class _Encoding:
     """What is sent for pieces of media, and what the answers are."""
 
     def __init__(self, spec: CodecSpec, settings: Settings) -> None:
-        self._spec = spec
+        self._spec, self._quality = spec, settings.quality
         self._config = streams.encode_config(pinned(spec), settings, stream=False)
         self._none: Tokens | None = None
         self._finished = False
@@ -42,7 +42,7 @@ class _Encoding:
                 f"{self._spec.name} encodes {kind.__name__}, not {type(piece).__name__}"
             )
         if self._none is None:
-            self._none = streams.no_tokens(self._spec, piece)
+            self._none = streams.no_tokens(self._spec, piece, self._quality)
         return streams.encode_pieces(convert.media_to_proto(piece))
 
     def _tokens(self, answers: list[Any]) -> Tokens:

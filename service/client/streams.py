@@ -7,6 +7,7 @@ the one, `AsyncExchange` for the other.
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -83,13 +84,15 @@ def joined_media(answers: list[Any], kind: type[Media]) -> Media:
     return convert.media_from_proto(pieces.join_media([answer.piece for answer in answers]), kind)
 
 
-def no_tokens(spec: CodecSpec, piece: Media) -> Tokens:
+def no_tokens(spec: CodecSpec, piece: Media, quality: int | None) -> Tokens:
     """Return the tokens of nothing, of the same kind as those that a piece will have."""
-    known = {}
+    known, columns = {"codebooks": quality or len(spec.codebook_sizes)}, 1
     if isinstance(piece, Audio):
-        known = {"rate": piece.sample_rate, "channels": len(piece.samples)}
+        channels = len(piece.samples)
+        known |= {"rate": piece.sample_rate, "channels": channels}
+        columns = math.ceil(channels / spec.covers["channels"])
     extent = {name: known.get(name, 0) for name in spec.extent}
-    grid = (0, *[known.get("channels", 1)] * (spec.grid_rank - 1))
+    grid = (0, *[columns] * (spec.grid_rank - 1))
     ids = np.zeros((len(spec.codebook_sizes), 0), np.int32)
     return Tokens(spec.name, spec.fingerprint, ids, grid, extent)
 

@@ -216,7 +216,7 @@ def test_limits_hold_in_pieces_too() -> None:
 def test_no_tokens_is_what_no_piece_gives() -> None:
     from omnicodec.service.client.streams import no_media, no_tokens
 
-    nothing = no_tokens(SOUND.spec, sound(5, 2, 8000))
+    nothing = no_tokens(SOUND.spec, sound(5, 2, 8000), None)
     assert nothing == Tokens(
         "audio/rvq", SOUND.spec.fingerprint, np.zeros((16, 0), np.int32), (0, 2),
         {"samples": 0, "rate": 8000, "channels": 2},
