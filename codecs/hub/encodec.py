@@ -238,6 +238,8 @@ def _by_length(
     """
     import torch
 
+    if min(lengths) == batch.shape[-1]:
+        return run(batch)
     found: torch.Tensor | None = None
     for length in sorted(set(lengths) - {0}, reverse=True):
         part = run(batch[..., :length])

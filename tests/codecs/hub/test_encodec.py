@@ -53,6 +53,75 @@ def test_mono_is_the_librarys(
     assert np.array_equal(codec.decode([tokens])[0].samples, heard)
 
 
+BLOCK = 8000
+
+
+@pytest.fixture(scope="module")
+def causal(mono_encodec: Path, make_encodec: Callable[..., Path]) -> list[tuple[Any, Any]]:
+    """Return causal codecs of several kinds, each with its library's model."""
+    folders = [
+        mono_encodec,
+        make_encodec(
+            pad_mode="replicate", num_residual_layers=2, dilation_growth_rate=3,
+            num_lstm_layers=2, use_conv_shortcut=False, audio_channels=2,
+        ),
+        make_encodec(pad_mode="constant", upsampling_ratios=[5, 2], num_lstm_layers=2),
+        # Blocks are longer than a second where the network pads by more.
+        make_encodec(sampling_rate=48, target_bandwidths=[0.072, 0.144]),
+    ]  # fmt: skip
+    return [(load(f"hf:{folder}", device="cpu"), library(folder)) for folder in folders]
+
+
+@pytest.mark.parametrize("extra", [-1, 0, 1, 7, 8, 9, BLOCK + 3, 5 * BLOCK - 4])
+def test_many_blocks_are_the_librarys_whole(
+    causal: list[tuple[Any, Any]], sound: Sound, extra: int
+) -> None:
+    for codec, model in causal:
+        size = codec._cuts()[0]
+        clip = sound(size + extra * size // BLOCK, codec._rate, codec._channels)
+        assert codec.spec.streaming
+        for bandwidth, books in zip(
+            model.config.target_bandwidths, codec.spec.qualities, strict=True
+        ):
+            _, codes, heard = theirs(model, clip, bandwidth)
+            tokens = codec.encode([clip], quality=books)[0]
+            assert np.array_equal(tokens.ids[:books], codes)
+            found = codec.decode([tokens])[0].samples
+            assert np.allclose(found, heard, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"use_causal_conv": False},
+        {"norm_type": "time_group_norm"},
+        {"normalize": True},
+        {"trim_right_ratio": 0.5},
+        {"pad_mode": "circular"},
+    ],
+)
+def test_what_is_not_causal_runs_whole(
+    make_encodec: Callable[..., Path], sound: Sound, options: dict[str, Any]
+) -> None:
+    folder, clip = make_encodec(**options), sound(2 * BLOCK + 77, 8000)
+    codec = load(f"hf:{folder}", device="cpu")
+    assert not codec.spec.streaming
+    _, codes, _ = theirs(library(folder), clip, 24.0)
+    tokens = codec.encode([clip])[0]
+    assert np.array_equal(tokens.ids[:, codec._head :], codes)
+
+
+def test_weights_with_a_norm_keep_their_bits(mono_encodec: Path) -> None:
+    ours = load(f"hf:{mono_encodec}", device="cpu")._model
+    model = library(mono_encodec)
+    layers = [name for name, m in model.named_modules() if hasattr(m, "conv")]
+    assert len(layers) > 10
+    for name in layers:
+        fused, theirs = (m.get_submodule(name).conv for m in (ours, model))
+        assert not torch.nn.utils.parametrize.is_parametrized(fused)
+        assert torch.equal(fused.weight, theirs.weight)
+
+
 @pytest.mark.parametrize("samples", LENGTHS)
 @pytest.mark.parametrize(("bandwidth", "books"), [(12.0, 2), (24.0, 4)])
 def test_stereo_in_segments_is_the_librarys(
@@ -65,6 +134,18 @@ def test_stereo_in_segments_is_the_librarys(
     assert np.array_equal(frames, codes)
     assert len(encoded.audio_scales) == _heads(codec, samples).sum() / codec._head
     assert np.array_equal(codec.decode([tokens])[0].samples, heard)
+
+
+def test_segments_that_end_together(make_encodec: Callable[..., Path], sound: Sound) -> None:
+    # The last but one is decoded to more than the last: the library cannot join these.
+    folder = make_encodec(chunk_length_s=0.1, overlap=0.013, normalize=True)
+    codec = load(f"hf:{folder}", device="cpu")
+    for samples in (790, 795, 799, 800, 801, 1584, 3 * 789 + 5):
+        clip = sound(samples, 8000)
+        tokens = codec.encode([clip])[0]
+        back = codec.decode([tokens])[0]
+        assert back.samples.shape == clip.samples.shape
+        assert np.isfinite(back.samples).all()
 
 
 def _heads(codec: Any, samples: int) -> np.ndarray:
