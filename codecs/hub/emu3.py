@@ -19,6 +19,10 @@ class Emu3Codec(TransformersVq):
     for, and of those that come back it takes the first.
     """
 
+    # It takes a picture as four frames, and so the memory of larger ones.
+    tile_pixels: ClassVar[int] = 512
+    at_once: ClassVar[int] = 1 << 18
+
     citation: ClassVar[str] = "Emu3: Wang et al. 2024, arXiv:2409.18869"
 
     @classmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
 M = TypeVar("M", bound=Media)
 
-AT_ONCE: Final = 1 << 21
-"""Pixels that run side by side: what networks of usual size have some 10 GB of memory for."""
-
 
 class HubPixels(HubNetwork[M]):
     """A network of pixels, whose tokens lie in a grid.
@@ -31,6 +28,9 @@ class HubPixels(HubNetwork[M]):
     gives them in `_decode_batch`; where its network wants others, it has its own `_normalised` and
     `_pixels`.
     """
+
+    at_once: ClassVar[int] = 1 << 21
+    """Pixels that run side by side: what a network of usual size has some 10 GB of memory for."""
 
     @abstractmethod
     def _extent(self, item: M, books: int) -> dict[str, int]:
@@ -52,12 +52,21 @@ class HubPixels(HubNetwork[M]):
         # `(B, ..., 3)` of bytes, a quarter of what goes to the device as floats.
         pixels = np.moveaxis(batch, -1, 1).copy()
         run = super()._run_encoder
-        return _run(pixels, pixels.size // 3, lambda part: run(part, books))
+        return self._in_turn(pixels, pixels.size // 3, lambda part: run(part, books))
 
     def _run_decoder(self, batch: Array) -> Array:
         positions = batch.size // batch.shape[1]
         pixels = positions * math.prod(self.spec.covers.values())
-        return _run(batch, pixels, super()._run_decoder)
+        return self._in_turn(batch, pixels, super()._run_decoder)
+
+    def _in_turn(self, batch: Array, pixels: float, run: Callable[[Array], Array]) -> Array:
+        """Return what `run` makes of a batch, one by one where its pixels are too many.
+
+        Which it is follows from the shape of the batch, and so not from what else is in it.
+        """
+        if len(batch) == 1 or pixels <= self.at_once:
+            return run(batch)
+        return np.concatenate([run(batch[at : at + 1]) for at in range(len(batch))])
 
     def _encoder_input(self, batch: torch.Tensor) -> torch.Tensor:
         return self._normalised(batch.float())
@@ -92,13 +101,3 @@ class HubPixels(HubNetwork[M]):
             check_shape(self.spec.name, part.shape[:-1], area)
             place = pixels[area]
             place[:] = part[tuple(map(slice, place.shape))]
-
-
-def _run(batch: Array, pixels: float, run: Callable[[Array], Array]) -> Array:
-    """Return what `run` makes of a batch, one by one where its pixels are too many.
-
-    Which it is follows from the shape of the batch, and so not from what else is in it.
-    """
-    if len(batch) == 1 or pixels <= AT_ONCE:
-        return run(batch)
-    return np.concatenate([run(batch[at : at + 1]) for at in range(len(batch))])

@@ -18,7 +18,7 @@ M = TypeVar("M", bound=Media)
 BITS: Final = "bits"
 """The integer of the extent that says how many bits a value has."""
 
-_TYPES: Final = {16: np.float16, 32: np.float32}
+_TYPES: Final[Mapping[int, type[np.float16 | np.float32]]] = {16: np.float16, 32: np.float32}
 
 
 class SoftNetwork(HubNetwork[M]):
@@ -59,7 +59,7 @@ class SoftNetwork(HubNetwork[M]):
         name, fingerprint = self.spec.name, self.spec.fingerprint
         if not np.isfinite(codes).all():
             raise InvalidInput(f"{name} makes values of this item that are not finite")
-        largest = np.finfo(_TYPES[books]).max
+        largest = float(np.finfo(_TYPES[books]).max)
         soft = codes.reshape(self.spec.soft_width, -1).T.clip(-largest, largest)
         ids = np.zeros((0, len(soft)), np.int32)
         extent = {**extent, BITS: books}

@@ -13,7 +13,6 @@ import pytest
 
 from omnicodec.codecs import Image, InvalidInput, Tokens, Unavailable, describe, load
 from omnicodec.codecs.hub import libraries
-from omnicodec.codecs.hub import pixels as pixels_of_networks
 from omnicodec.codecs.hub.image_codec import HubImage
 from omnicodec.codecs.hub.tiles import tiles
 from omnicodec.codecs.stream.omc import read_tokens, write_tokens
@@ -206,7 +205,7 @@ def test_pictures_that_are_too_large_to_run_side_by_side_run_in_turn(
 
     monkeypatch.setattr(codec, "_encode_batch", encoded)
     monkeypatch.setattr(codec, "_decode_batch", decoded)
-    monkeypatch.setattr(pixels_of_networks, "AT_ONCE", 2 * 4 * 4)
+    monkeypatch.setattr(codec, "at_once", 2 * 4 * 4)
     tokens = codec.encode(images, width=2)
     assert shapes == [(1, 3, 8, 6), (1, 3, 8, 6), (2, 3, 4, 4)]
     shapes.clear()
