@@ -17,6 +17,8 @@ from omnicodec.codecs.hub.image_codec import HubImage
 from omnicodec.codecs.hub.tiles import tiles
 from omnicodec.codecs.stream.omc import read_tokens, write_tokens
 
+from .pixels import check_batches, scaled, seen
+
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
@@ -78,20 +80,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def library_input(pixels: np.ndarray) -> Any:
-    """Return pixels `(H, W, 3)` as the library takes them, padded to whole tokens of 2x2."""
-    height, width = pixels.shape[:2]
-    whole = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
-    return torch.from_numpy(whole.transpose(2, 0, 1).copy())[None].float() / 127.5 - 1
-
-
-def seen(sample: Any) -> np.ndarray:
-    """Return pixels `(H, W, 3)` of what the library decoded."""
-    pixels = ((sample + 1) * 127.5).round().clamp(0, 255).byte()[0]
-    found: np.ndarray = pixels.permute(1, 2, 0).numpy()
-    return found
-
-
 @pytest.mark.parametrize("size", [(1, 1), (9, 17)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_values_and_pictures_are_the_librarys(
@@ -107,12 +95,12 @@ def test_values_and_pictures_are_the_librarys(
     assert tokens.grid == (-(-size[0] // 2), -(-size[1] // 2))
     assert tokens.ids.shape == (0, len(tokens))
     with torch.no_grad():
-        latents = KINDS[kind][2](library.encode(library_input(image.pixels)))
-        pixels = seen(library.decode(latents).sample)
+        latents = KINDS[kind][2](library.encode(scaled(image.pixels)))
+        sample = library.decode(latents).sample
     assert tokens.soft is not None
     assert tokens.soft.dtype == np.float32
     assert np.array_equal(tokens.soft, latents[0].reshape(width, -1).T.numpy())
-    assert np.array_equal(codec.decode([tokens])[0].pixels, pixels[: size[0], : size[1]])
+    assert np.array_equal(codec.decode([tokens])[0].pixels, seen(sample)[: size[0], : size[1]])
     assert read_tokens(write_tokens(tokens, codec), codec=codec).tokens == tokens
 
 
@@ -176,15 +164,9 @@ def test_values_that_are_not_finite_are_refused(tmp_path: Path, picture: Picture
 
 def test_batches_of_mixed_sizes_give_the_values_of_each(folder: Path, picture: Picture) -> None:
     codec = load(folder, device="cpu")
-    images = [picture(*size) for size in ((8, 6), (5, 7), (8, 6), (0, 4))]
-    alone = [codec.encode([image])[0] for image in images]
-    assert len({tokens.values.tobytes() for tokens in alone}) == 4
-    assert alone[3].values.shape == (0, 4)
-    assert codec.encode(images) == alone
-    assert codec.encode(images, width=3)[3] == alone[3]
-    back = codec.decode(alone)
-    assert back == [codec.decode([tokens])[0] for tokens in alone]
-    assert [each.pixels.shape for each in back] == [each.pixels.shape for each in images]
+    check_batches(codec, picture)
+    nothing = codec.encode([picture(8, 6), picture(0, 4)], width=3)[1]
+    assert nothing.values.shape == (0, 4)
 
 
 def test_pictures_that_are_too_large_to_run_side_by_side_run_in_turn(

@@ -15,6 +15,8 @@ from omnicodec.codecs import Audio, InvalidInput, LimitExceeded, Tokens, Video, 
 from omnicodec.codecs.hub.video_codec import HubVideo
 from omnicodec.codecs.stream.omc import read_tokens, write_tokens
 
+from .pixels import scaled, seen
+
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
 
@@ -60,14 +62,6 @@ def clip() -> Clip:
     return noise
 
 
-def library_input(frames: np.ndarray, span: int) -> Any:
-    """Return frames `(T, H, W, 3)` as the library takes them, padded to whole tokens."""
-    count, height, width = frames.shape[:3]
-    room = ((0, -(count - 1) % span), (0, -height % 4), (0, -width % 4), (0, 0))
-    whole = np.pad(frames, room, "edge").transpose(3, 0, 1, 2).copy()
-    return torch.from_numpy(whole)[None].float() / 127.5 - 1
-
-
 @pytest.mark.parametrize("shape", [(1, 4, 4), (4, 9, 14), (9, 8, 5)])
 @pytest.mark.parametrize("options", [{}, ALIKE, {**ALIKE, "patch_type": "rearrange"}])
 def test_values_and_frames_are_the_librarys(
@@ -82,12 +76,11 @@ def test_values_and_frames_are_the_librarys(
     frames, height, width = shape
     assert tokens.grid == (1 + -(-(frames - 1) // span), -(-height // 4), -(-width // 4))
     with torch.no_grad():
-        latents = library.encode(library_input(video.frames, span)).latent_dist.mode()
+        latents = library.encode(scaled(video.frames, span, 4, 4)).latent_dist.mode()
         sample = library.decode(latents).sample
     assert np.array_equal(tokens.values, latents[0].reshape(4, -1).T.numpy())
-    pixels = ((sample + 1) * 127.5).round().clamp(0, 255).byte()[0].permute(1, 2, 3, 0).numpy()
     back = codec.decode([tokens])[0]
-    assert np.array_equal(back.frames, pixels[:frames, :height, :width])
+    assert np.array_equal(back.frames, seen(sample)[:frames, :height, :width])
     assert back.fps == video.fps
     assert read_tokens(write_tokens(tokens, codec), codec=codec).tokens == tokens
 
