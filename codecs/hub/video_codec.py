@@ -42,7 +42,7 @@ class HubVideo(HubPixels[Video]):
     """Side of a tile in pixels."""
     chunk_frames: ClassVar[int] = 121
     """Frames of a chunk at most."""
-    piece_pixels: ClassVar[int] = 1 << 24
+    piece_pixels: ClassVar[int] = 1 << 25
     """Pixels of a piece, all frames together: what a network has a few GB of memory for."""
 
     _stride: int
