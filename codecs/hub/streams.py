@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,9 @@ from omnicodec.codecs.tokens import Tokens
 
 if TYPE_CHECKING:
     import torch
+
+ROWS: Final = 32
+"""Clips side by side on a GPU: a block is small there, and takes as long for one as for many."""
 
 
 class BlockEncoder(ABC):
@@ -68,6 +71,9 @@ class HubStream(HubAudio, StreamingCodec[Audio]):
     carries: ClassVar[bool] = True
     """Whether a block depends on those before it; others may run side by side."""
 
+    block_seconds: ClassVar[int] = 1
+    """About what a block lasts, and so what a live stream waits for."""
+
     _least: int = 1
 
     @abstractmethod
@@ -79,8 +85,9 @@ class HubStream(HubAudio, StreamingCodec[Audio]):
         """Return what decodes them."""
 
     def _cuts(self) -> tuple[int, int]:
-        """Return the samples of a block, and from one to the next: about a second."""
-        samples = max(self._rate // self._hop, self._least) * self._hop
+        """Return the samples of a block, and from one to the next."""
+        frames = self.block_seconds * self._rate // self._hop
+        samples = max(frames, self._least) * self._hop
         return samples, samples
 
     def _silence(self) -> NDArray[np.int32]:
@@ -89,6 +96,11 @@ class HubStream(HubAudio, StreamingCodec[Audio]):
         return self._encode(silent, Settings()).ids[:, -1:]
 
     # What follows from that.
+
+    def _open(self, snapshot: Snapshot) -> None:
+        super()._open(snapshot)
+        if self.carries and self.width > 1:
+            self.width = ROWS
 
     @classmethod
     def _facts_of(cls, snapshot: Snapshot) -> dict[str, Any]:

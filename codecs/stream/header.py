@@ -77,8 +77,7 @@ def parse_header(data: bytes, *, version: int) -> StreamHeader:
         _check(sound, open_ended=False)
         if sound.HasField("sound"):
             raise CorruptStream("the stream's header says that its sound has sound")
-        modalities = _modality(header.codec), _modality(sound.codec)
-        if modalities != ("video", "audio"):
+        if not (_may_be("video", header.codec) and _may_be("audio", sound.codec)):
             raise CorruptStream(
                 f"the stream's header says that {sound.codec or 'nothing'} is the sound of "
                 f"{header.codec or 'nothing'}"
@@ -86,14 +85,17 @@ def parse_header(data: bytes, *, version: int) -> StreamHeader:
     return header
 
 
-def _modality(codec: str) -> str:
-    """Return the modality of the codec of this name, as far as that is known here."""
+def _may_be(modality: str, codec: str) -> bool:
+    """Return whether a codec of this name may be of a modality.
+
+    A published one that is not open here may be of any.
+    """
     if not is_hub_name(codec):
-        return codec.partition("/")[0]
+        return codec.partition("/")[0] == modality
     try:
-        return describe_named(codec).modality
+        return describe_named(codec).modality == modality
     except UnknownCodec:
-        return ""
+        return True
 
 
 def _check(header: StreamHeader, *, open_ended: bool) -> None:

@@ -11,9 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnicodec.codecs import Audio, InvalidInput, LimitExceeded, Tokens, Video, load
+from omnicodec.codecs import (
+    Audio,
+    InvalidInput,
+    LimitExceeded,
+    Tokens,
+    Video,
+    compress,
+    decompress,
+    load,
+)
+from omnicodec.codecs.hub import opening
 from omnicodec.codecs.hub.video_codec import HubVideo
-from omnicodec.codecs.stream.omc import read_tokens, write_tokens
+from omnicodec.codecs.stream.omc import inspect, read_tokens, write_tokens
 
 from .pixels import scaled, seen
 
@@ -142,6 +152,19 @@ def test_halves_and_sound(folder: Path, clip: Clip) -> None:
     heard = Video(video.frames, video.fps, Audio(np.zeros((1, 800), np.float32), 8000))
     assert codec.encode([heard]) == [full]
     assert codec.decode([full])[0].audio is None
+
+
+def test_a_stream_with_sound_is_read_before_its_codec_is_open(
+    folder: Path, clip: Clip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec, video = load(folder, device="cpu"), clip(3, 6, 6)
+    heard = Video(video.frames, video.fps, Audio(np.zeros((1, 800), np.float32), 8000))
+    stream = compress(heard, codec)
+    monkeypatch.setattr(opening, "_by_name", {})
+    assert inspect(stream).codec == codec.spec.name
+    back = decompress(stream, codec=codec)
+    assert back.audio is not None
+    assert back.audio.samples.shape == (1, 800)
 
 
 def test_lost_positions_are_filled_with_those_before(folder: Path, clip: Clip) -> None:

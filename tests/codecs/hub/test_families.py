@@ -63,7 +63,7 @@ def test_a_codec_goes_before_the_tokenizer_beside_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "config", "files", "said"),
     [
-        ("vae", {"_class_name": "AutoencoderKLWan"}, (), "AutoencoderKLWan is another network than"),
+        ("vae", {"_class_name": "AutoencoderKLWan"}, (), "AutoencoderKLWan is another network"),
         ("x", {}, ("vq_ds16_c2i.pt",), "LlamaGen's tokenizers are pickles"),
         ("x", {}, ("encoder.jit", "decoder.jit"), "Cosmos tokenizers are TorchScript"),
         ("models--nvidia--Cosmos-Tokenizer-DI8x8/snapshots/0a", {}, (), "Cosmos tokenizers are"),
