@@ -62,6 +62,8 @@ class EncodecCodec(HubAudio):
             )
         elif _is_causal(config):
             details["reach"] = "an LSTM: tokens depend on all before them, and on nothing behind"
+        else:
+            details["reach"] = "tokens depend on the whole clip, which runs at once"
         if config.normalize:
             details["loudness"] = f"in the first {_head(config)} columns of a segment"
         return {

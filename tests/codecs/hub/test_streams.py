@@ -22,7 +22,9 @@ from omnicodec.codecs import (
     decompress,
     load,
 )
+from omnicodec.codecs.hub import hub_codec, opening
 from omnicodec.codecs.hub.blocks import Cutter, OverlapAdd
+from omnicodec.codecs.hub.streams import ROWS
 from omnicodec.codecs.stream import StreamReader, compress_pieces, frames, inspect
 from omnicodec.service import Client
 from omnicodec.service.cli.run import run
@@ -132,6 +134,34 @@ def test_clips_of_any_lengths_side_by_side(
         for a, b in zip(whole, beside, strict=True):
             assert a.sample_rate == b.sample_rate
             assert np.allclose(a.samples, b.samples, atol=1e-5)
+
+
+@pytest.mark.parametrize("which", ["mono_encodec", "stereo_encodec"])
+def test_streams_where_rows_are_cheap(
+    which: str,
+    clips: dict[tuple[int, int], Audio],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    folder, clip = request.getfixturevalue(which), clips[11_025, 3]
+    narrow = load(f"hf:{folder}", device="cpu")
+    monkeypatch.setattr(opening, "_opened", {})
+    monkeypatch.setattr(hub_codec, "width_on", lambda _: 8)
+    wide = load(f"hf:{folder}", device="cpu")
+    assert (narrow.width, wide.width) == (1, ROWS if wide.carries else 8)
+    wide.width = 2  # of three groups of channels, in a network of one
+    (tokens,) = wide.encode([clip], quality=2)
+    assert narrow.encode([clip], quality=2) == [tokens]
+    (whole,) = wide.decode([tokens])
+    encoder, decoder = wide.open_encoder(quality=2), wide.open_decoder()
+    pieces = [encoder.push(Audio(clip.samples[:, a : a + 4000], 11_025)) for a in STARTS]
+    pieces.append(encoder.finish())
+    assert np.array_equal(np.concatenate([p.ids for p in pieces], 1), tokens.ids)
+    heard = joined([*map(decoder.push, pieces), decoder.finish()])
+    assert np.array_equal(heard, whole.samples)
+
+
+STARTS = range(0, 2 * 11_025 + 333, 4000)
 
 
 def test_a_servers_batches_take_clips_of_any_length(codecs: dict[str, Any]) -> None:
