@@ -23,7 +23,6 @@ from omnicodec.codecs import (
     load,
 )
 from omnicodec.codecs.hub import hub_codec, opening
-from omnicodec.codecs.hub.blocks import Cutter, OverlapAdd
 from omnicodec.codecs.hub.streams import ROWS
 from omnicodec.codecs.stream import StreamReader, compress_pieces, frames, inspect
 from omnicodec.service import Client
@@ -382,43 +381,3 @@ def test_a_server_codes_sound_as_it_comes(
         heard += [decoder.push(last).samples, decoder.finish().samples]
         assert np.array_equal(np.concatenate([*ids, last.ids], 1), tokens.ids)
         assert np.array_equal(np.concatenate(heard, 1), local.decode([tokens])[0].samples)
-
-
-@given(
-    st.integers(1, 9),
-    st.integers(1, 9),
-    st.lists(st.integers(0, 15), max_size=6),
-)
-def test_a_cutter_makes_the_same_blocks_of_all_pieces(
-    size: int, step: int, pieces: list[int]
-) -> None:
-    step = min(size, step)
-    whole = np.arange(2 * sum(pieces)).reshape(2, -1)
-    cutter, at, found = Cutter(size, step), 0, []
-    for piece in pieces:
-        found += cutter.push(whole[:, at : at + piece])
-        at += piece
-    found += cutter.rest()
-    starts = range(0, at, step)
-    assert len(found) == len(starts)
-    for start, block in zip(starts, found, strict=True):
-        assert np.array_equal(block, whole[:, start : start + size])
-
-
-@given(st.integers(2, 30), st.data())
-def test_overlap_add_is_the_librarys(size: int, data: st.DataObject) -> None:
-    from transformers import EncodecModel
-
-    step = data.draw(st.integers(1, size))
-    count = data.draw(st.integers(1, 5))
-    last = data.draw(st.integers(max(1, size - step), size))
-    draw = np.random.default_rng(size)
-    lengths = [*[size] * (count - 1), last]
-    blocks = [draw.standard_normal((2, 1, n)).astype(np.float32) for n in lengths]
-    expected = EncodecModel._linear_overlap_add([torch.from_numpy(b) for b in blocks], step)
-    joiner = OverlapAdd(step)
-    found = [joiner.push(block) for block in blocks]
-    rest = joiner.finish()
-    assert rest is not None
-    assert np.array_equal(np.concatenate([*found, rest], 2), expected.numpy())
-    assert OverlapAdd(step).finish() is None
