@@ -17,7 +17,7 @@ from statistics import median, quantiles
 from typing import Any, Final
 
 import numpy as np
-from benches._hub_items import amount, mixed, one, sound, told
+from benches._hub_items import amount, long_sound, mixed, one, told
 from benches._hub_library import Coded, Library, differing
 from benches._hub_models import PUBLISHED
 from benches._pairs import alternate
@@ -149,7 +149,7 @@ def growth(task: Task) -> dict[str, Any]:
     """Return the peak of memory for a clip of so many minutes, encoded and decoded."""
     codec = load(f"hf:{task.folder}", device=task.device)
     opened = peak_mb()
-    clip = sound(60 * task.minutes, *PUBLISHED[task.name].sound_in(Path(task.folder)))
+    clip = long_sound(60 * task.minutes, *PUBLISHED[task.name].sound_in(Path(task.folder)))
     (tokens,), encoding = timed(lambda: codec.encode([clip]))
     encoded = peak_mb()
     (back,), decoding = timed(lambda: codec.decode([tokens]))

@@ -20,6 +20,8 @@ SIDES: Final = (128, 160, 192, 256)
 ONE: Final = {"seconds": (5, 10), "side": (256, 512)}
 """What one item has, and a large one."""
 
+_PIECE_SECONDS: Final = 5
+
 
 def sound(seconds: float, rate: int, channels: int, seed: int = 0) -> Audio:
     """Return tones, a sweep and noise that swell and fade; channels differ."""
@@ -32,6 +34,15 @@ def sound(seconds: float, rate: int, channels: int, seed: int = 0) -> Audio:
     noise = rng.standard_normal((channels, time.size))
     rows = 0.1 * (tones * swell[:, :4]).sum(1) + 0.05 * sweep + 0.1 * noise * swell[:, 4]
     return Audio(rows.astype(np.float32), rate)
+
+
+def long_sound(seconds: float, rate: int, channels: int) -> Audio:
+    """Return one after the other: no more memory is taken than for a piece, and the sound."""
+    out = np.zeros((channels, round(seconds * rate)), np.float32)
+    for seed, at in enumerate(range(0, out.shape[1], _PIECE_SECONDS * rate)):
+        place = out[:, at : at + _PIECE_SECONDS * rate]
+        place[:] = sound(place.shape[1] / rate, rate, channels, seed).samples
+    return Audio(out, rate)
 
 
 def picture(height: int, width: int, seed: int = 0) -> Image:
