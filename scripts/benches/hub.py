@@ -55,12 +55,17 @@ def run(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
                 try:
                     if found := _measure(part, name, published, folder, options):
                         own[part] = found
+                        here = Environment.here(options.device)
+                        said = {"command": here.command, "date": here.date}
+                        own.setdefault("measured", {})[part] = said
                 except InvalidInput as e:
                     failed.append(str(e))
                 _keep(options.out, results)
     if failed:
         raise InvalidInput("; ".join(failed))
-    return "\n\n".join((*_tables(results["codecs"]), str(Environment.here("cpu")))) + "\n", results
+    return "\n\n".join(
+        (*_tables(results["codecs"]), str(Environment.here(options.device)))
+    ) + "\n", results
 
 
 def _known(what: str, wanted: str, known: Any) -> list[str]:

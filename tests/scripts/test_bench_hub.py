@@ -187,6 +187,10 @@ def test_parts_are_measured_one_by_one_and_kept(
     assert "growth" not in codecs["janus"]  # it is not of sound
     assert codecs["mimi"]["hour"]["codec"] == "mimi"  # and no folder of this machine
     assert found["environment"]["command"].startswith("python scripts/bench.py hub")
+    measured = {name: codecs[name]["measured"] for name in codecs}
+    assert set(measured["dac"]) == {"throughput", "growth"}
+    assert "--only dac,janus" in measured["dac"]["growth"]["command"]
+    assert "--only mimi" in measured["mimi"]["hour"]["command"]
     assert "900" in capsys.readouterr().out
 
 
