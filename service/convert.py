@@ -129,7 +129,7 @@ def tokens_from_proto(message: media_pb2.Tokens) -> Tokens:
 
     Raises `InvalidInput` when grid, codebooks or width, and bytes do not agree.
     """
-    real, grid = real_type(message), grid_of(message)
+    grid, real = grid_of(message), real_type(message)
     positions = math.prod(grid)
     if positions > MAX_POSITIONS:
         raise LimitExceeded(f"{positions:,} positions are over the limit of {MAX_POSITIONS:,}")
