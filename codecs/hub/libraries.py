@@ -97,7 +97,8 @@ def diffusers_config(cls: Any, snapshot: Snapshot) -> SimpleNamespace:
     """
     taken = inspect.signature(cls.__init__).parameters.values()
     defaults = {each.name: each.default for each in taken if each.default is not each.empty}
-    settings, *_ = cls.extract_init_dict(dict(snapshot.config))
+    with quiet_diffusers():  # it warns of what the class itself has written
+        settings, *_ = cls.extract_init_dict(dict(snapshot.config))
     config = SimpleNamespace(**(defaults | settings))
     ends = config.in_channels, getattr(config, "out_channels", config.in_channels)
     if ends != (3, 3):
