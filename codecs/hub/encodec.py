@@ -152,7 +152,7 @@ class EncodecCodec(HubAudio):
 
 
 class EncodecBlocks(HubStream, EncodecCodec):
-    """A causal EnCodec, as the one of 24 kHz is: blocks of a second, with what its layers carry."""
+    """A causal EnCodec, as the one of 24 kHz is: blocks of two seconds, with what layers carry."""
 
     def _prepare(self) -> None:
         super()._prepare()

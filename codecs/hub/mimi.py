@@ -89,11 +89,11 @@ class MimiCodec(HubAudio):
 
 
 class MimiBlocks(HubStream, MimiCodec):
-    """A causal Mimi, as the published one is: blocks of two seconds, with what layers carry."""
+    """A causal Mimi, as the published one is: blocks of four seconds, with what layers carry."""
 
-    # 25 frames: each block reads all weights of the transformers, which takes longer than to
-    # compute 12 frames.
-    block_seconds: ClassVar[int] = 2
+    # 50 frames: each block reads all weights of the transformers, which takes as long as to
+    # compute some 12 frames.
+    block_seconds: ClassVar[int] = 4
 
     def _prepare(self) -> None:
         super()._prepare()

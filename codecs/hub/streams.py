@@ -71,7 +71,7 @@ class HubStream(HubAudio, StreamingCodec[Audio]):
     carries: ClassVar[bool] = True
     """Whether a block depends on those before it; others may run side by side."""
 
-    block_seconds: ClassVar[int] = 1
+    block_seconds: ClassVar[int] = 2
     """About what a block lasts, and so what a live stream waits for."""
 
     _least: int = 1

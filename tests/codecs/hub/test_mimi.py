@@ -27,9 +27,9 @@ Sound = Callable[..., Audio]
 
 LENGTHS = (1, 16, 17, 1633)
 
-# Frames as often as Mimi's, and so blocks of as many: 25 frames of 16 samples.
+# Frames as often as Mimi's, and so blocks of as many: 50 frames of 16 samples.
 SLOW = {"sampling_rate": 200, "frame_rate": 12.5}
-BLOCK = 400
+BLOCK = 800
 
 
 def make(**options: Any) -> Any:
@@ -293,8 +293,8 @@ def test_a_frame_depends_on_no_later_sound(slow: Any, sound: Sound) -> None:
     clip = sound(3 * BLOCK, 200)
     encoder = slow.open_encoder()
     first = encoder.push(Audio(clip.samples[:, :BLOCK], 200))
-    assert first.grid == (25, 1)  # the whole block is final
-    assert np.array_equal(first.ids, slow.encode([clip])[0].ids[:, :25])
+    assert first.grid == (50, 1)  # the whole block is final
+    assert np.array_equal(first.ids, slow.encode([clip])[0].ids[:, :50])
 
 
 def held() -> int:
@@ -323,7 +323,7 @@ def test_memory_does_not_grow_with_a_stream(
             decoder.push(encoder.push(block))
         sizes.append(held())
     assert sizes[1] < sizes[0] + 1000  # one more block of keys and values alone would be 12 kB
-    assert max(seen) == (50, 50 + 19)  # a block's positions, and the rest of the window
+    assert max(seen) == (100, 100 + 19)  # a block's positions, and the rest of the window
 
 
 def test_tokens_that_no_stream_has_are_refused(slow: Any, sound: Sound) -> None:
