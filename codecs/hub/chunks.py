@@ -105,7 +105,7 @@ class WindowedAudio(HubAudio):
     _decoder_reach: Reach
 
     def frames(self, samples: int) -> int:
-        return -(-samples // self._hop)
+        return self._columns(samples)
 
     def _windows(self, frames: int, reach: Reach) -> list[Window]:
         """Return the windows of a clip.

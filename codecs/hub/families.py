@@ -99,37 +99,16 @@ FAMILIES: Final[tuple[Family, ...]] = (
         key="_class_name",
         values=("VQModel",),
     ),
-    Family(
-        title="AutoencoderKL",
-        module="autoencoder_kl",
-        cls="AutoencoderKlCodec",
-        library="diffusers.AutoencoderKL",
-        key="_class_name",
-        values=("AutoencoderKL",),
-    ),
-    Family(
-        title="AutoencoderKLFlux2",
-        module="autoencoder_kl",
-        cls="AutoencoderKlCodec",
-        library="diffusers.AutoencoderKLFlux2",
-        key="_class_name",
-        values=("AutoencoderKLFlux2",),
-    ),
-    Family(
-        title="AutoencoderTiny",
-        module="autoencoder_kl",
-        cls="AutoencoderKlCodec",
-        library="diffusers.AutoencoderTiny",
-        key="_class_name",
-        values=("AutoencoderTiny",),
-    ),
-    Family(
-        title="AutoencoderDC",
-        module="autoencoder_kl",
-        cls="AutoencoderKlCodec",
-        library="diffusers.AutoencoderDC",
-        key="_class_name",
-        values=("AutoencoderDC",),
+    *(
+        Family(
+            title=name,
+            module="autoencoder_kl",
+            cls="AutoencoderKlCodec",
+            library=f"diffusers.{name}",
+            key="_class_name",
+            values=(name,),
+        )
+        for name in ("AutoencoderKL", "AutoencoderKLFlux2", "AutoencoderTiny", "AutoencoderDC")
     ),
     Family(
         title="AutoencoderKLCosmos",

@@ -30,11 +30,6 @@ class HubImage(HubPixels[Image]):
     media_type: ClassVar[type[Media]] = Image
     modality: ClassVar[str] = "image"
 
-    tile_pixels: ClassVar[int] = 1024
-    """Side of a tile in pixels: what a network of usual size has a few GB of memory for."""
-
-    _stride: int
-
     @classmethod
     def _grid_facts(cls, stride: int) -> dict[str, Any]:
         """Return the fields of the spec that tell of size; an adapter adds what a token is."""
@@ -57,11 +52,6 @@ class HubImage(HubPixels[Image]):
             "summary": f"one token of {entries:,} for {stride}x{stride} pixels",
             "codebook_sizes": (entries,),
         }
-
-    @classmethod
-    def _tile_of(cls, stride: int) -> int:
-        """Return the side of a tile in tokens."""
-        return max(1, cls.tile_pixels // stride)
 
     def expected_grid(self, extent: Mapping[str, int], positions: int) -> tuple[int, ...]:
         height, width = extent["height"], extent["width"]

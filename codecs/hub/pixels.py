@@ -26,11 +26,21 @@ class HubPixels(HubNetwork[M]):
     An item runs in the boxes of this grid that `_boxes` names: one, unless it is large. Its pieces
     are pixels `(..., 3)`. An adapter takes pixels -1..1 in `_encode_batch`, `(B, 3, ...)`, and
     gives them in `_decode_batch`; where its network wants others, it has its own `_normalised` and
-    `_pixels`.
+    `_pixels`. It sets `_stride`, the side in pixels of what a token covers, in `_prepare`.
     """
 
     at_once: ClassVar[int] = 1 << 21
     """Pixels that run side by side: what a network of usual size has some 10 GB of memory for."""
+
+    tile_pixels: ClassVar[int] = 1024
+    """Side of a tile in pixels: what a network of usual size has a few GB of memory for."""
+
+    _stride: int
+
+    @classmethod
+    def _tile_of(cls, stride: int) -> int:
+        """Return the side of a tile in tokens of `stride` pixels a side."""
+        return max(1, cls.tile_pixels // stride)
 
     @abstractmethod
     def _extent(self, item: M, books: int) -> dict[str, int]:

@@ -38,14 +38,11 @@ class HubVideo(HubPixels[Video]):
     modality: ClassVar[str] = "video"
     chunk_positions: ClassVar[int] = 1 << 12
 
-    tile_pixels: ClassVar[int] = 1024
-    """Side of a tile in pixels."""
     chunk_frames: ClassVar[int] = 121
     """Frames of a chunk at most."""
     piece_pixels: ClassVar[int] = 1 << 25
     """Pixels of a piece, all frames together: what a network has a few GB of memory for."""
 
-    _stride: int
     _span: int
 
     @classmethod
@@ -63,11 +60,6 @@ class HubVideo(HubPixels[Video]):
                 f"{tile} a side, each coded by itself",
             },
         }
-
-    @classmethod
-    def _tile_of(cls, stride: int) -> int:
-        """Return the side of a tile in tokens."""
-        return max(1, cls.tile_pixels // stride)
 
     def _open(self, snapshot: Snapshot) -> None:
         super()._open(snapshot)

@@ -14,6 +14,8 @@ torch = pytest.importorskip("torch")
 
 LENGTH = 240
 
+REACHES = st.builds(Reach, st.integers(0, 9), st.integers(0, 9))
+
 
 @st.composite
 def convolutions(draw: st.DrawFn) -> Any:
@@ -67,7 +69,7 @@ def test_reach_is_counted_in_frames() -> None:
 @given(
     frames=st.integers(0, 400),
     kept=st.integers(1, 50),
-    reach=st.builds(Reach, st.integers(0, 9), st.integers(0, 9)),
+    reach=REACHES,
 )
 def test_windows_keep_each_frame_once_with_its_surroundings(
     frames: int, kept: int, reach: Reach
@@ -84,7 +86,7 @@ def test_windows_keep_each_frame_once_with_its_surroundings(
 @given(
     frames=st.integers(1, 400),
     kept=st.integers(1, 50),
-    reach=st.builds(Reach, st.integers(0, 9), st.integers(0, 9)),
+    reach=REACHES,
 )
 def test_even_windows_are_as_few_and_no_longer_than_need_be(
     frames: int, kept: int, reach: Reach
